@@ -1,0 +1,95 @@
+"""The command line: one file per verb, loaded when it is asked for.
+
+Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from mobilenets import __version__
+from mobilenets.errors import MobileNetsError, UnknownNameError
+
+VERBS: dict[str, str] = {
+    "fit": "The most accurate MobileNet that fits a budget: searched, trained, exported, measured, verified.",
+    "train": "Train one network on a folder of images.",
+    "evaluate": "Score a checkpoint or an exported file on labelled images.",
+    "predict": "Label images with a checkpoint or an exported file.",
+    "export": "Write a checkpoint as ONNX with preprocessing inside, and verify it.",
+    "bench": "Measure the latency of a checkpoint, an exported file or a network.",
+    "list": "Networks in the index.",
+    "show": "A network's table as the paper prints it, with what each row costs.",
+    "cost": "Parameters, macs, bytes and memory of a network, layer by layer.",
+    "compare": "Networks side by side; macs against published accuracy as a picture.",
+    "explain": "The arithmetic of standard, depthwise, pointwise and separable convolution.",
+    "demo": "Run `fit` on generated scenes: see the whole chain in a few minutes.",
+}
+"""Verb -> its help line. The verb's function is `mobilenets.cli.VERB:run` (`list_` for `list`)."""
+
+INTERRUPTED = 130
+
+
+def app() -> App:
+    """The command tree; no verb's module is imported yet."""
+    tree = App(
+        name="mobilenets",
+        help="The most accurate MobileNet for your images and your budget, proven on your device.",
+        version=__version__,
+        result_action="return_value",
+    )
+    for verb, text in VERBS.items():
+        module = "list_" if verb == "list" else verb  # `list` would hide the builtin
+        tree.command(f"mobilenets.cli.{module}:run", name=verb, help=text)
+    return tree
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        if arguments and arguments[0] not in VERBS and not arguments[0].startswith("-"):
+            raise UnknownNameError("verb", arguments[0], VERBS, hint="`mobilenets --help` lists all.")
+        result = app()(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        return _fail(str(error), 2, hint=_help_hint(arguments))
+    except MobileNetsError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # the reader of our output left (`| head`): nothing is wrong, but the interpreter must not flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(_os_message(error), 1)
+
+
+def _fail(message: str, code: int, *, hint: str = "") -> int:
+    print(f"mobilenets: {message}" + (f"\n{hint}" if hint else ""), file=sys.stderr)
+    return code
+
+
+def _help_hint(arguments: list[str]) -> str:
+    verb = next((a for a in arguments if a in VERBS), "")
+    return f"`mobilenets {verb + ' ' if verb else ''}--help` shows what it takes."
+
+
+def _os_message(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"no space left on the device{where}. What was finished is kept; free some space and run again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"not allowed to write or read{where} ({error.strerror}). Choose another place with --out."
+        case _:
+            return f"{error.strerror or error}{where}."

@@ -1,0 +1,234 @@
+"""Parameters, macs and bytes of every node: arithmetic on tables, no tensor is made.
+
+Conventions, everywhere in the project:
+    macs: one multiply and one add; convolutions and matrix products only; batch norm counts as folded. Activations,
+        residual adds, gates and pooling are listed as `elementwise`, never as macs.
+    multiplications = macs; additions = (terms per output - 1) x outputs: bias (and folded batch norm) is not counted.
+    params: weights, biases, and two values per batch-norm channel (running statistics are not parameters).
+    bytes: params x 4, 2 or 1 for fp32, fp16, int8; folding batch norm saves one value per channel more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, assert_never
+
+from mobilenets.costs.memory import Peak, peak_activation
+from mobilenets.table.lower import lower
+from mobilenets.table.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GlobalPool,
+    Multiply,
+    Node,
+    Shape,
+    WindowPool,
+)
+from mobilenets.table.rows import Network, Row
+
+Precision = Literal["fp32", "fp16", "int8"]
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+"""Bytes of one value."""
+
+
+class NodeCost(NamedTuple):
+    """What one node costs; counts, not bytes."""
+
+    name: str
+    op: str
+    output_shape: Shape
+    params: int
+    weights: int
+    macs: int
+    additions: int
+    elementwise: int
+
+    @property
+    def row(self) -> int:
+        """Number of the row (from 1)."""
+        return int(self.name[3 : self.name.index(".")])
+
+    @property
+    def multiplications(self) -> int:
+        """Equal to `macs`."""
+        return self.macs
+
+    @property
+    def activations(self) -> int:
+        """Values in the output."""
+        return _size(self.output_shape)
+
+
+class RowCost(NamedTuple):
+    """What one row of the printed table costs: the sum of its nodes."""
+
+    number: int
+    row: Row
+    input_shape: Shape
+    output_shape: Shape
+    params: int
+    macs: int
+    activations: int
+
+
+class Share(NamedTuple):
+    """Part of the whole that one type of operator takes, in percent (V1, Table 2: weights without bias or norm)."""
+
+    op: str
+    macs_percent: float
+    params_percent: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a network: `nodes` in running order, and totals. See the module's conventions."""
+
+    network: Network
+    nodes: tuple[NodeCost, ...]
+    graph: tuple[Node, ...]
+    params: int
+    macs: int
+    additions: int
+    elementwise: int
+
+    @property
+    def multiplications(self) -> int:
+        """Equal to `macs`."""
+        return self.macs
+
+    @property
+    def bn_channels(self) -> int:
+        """Channels that pass a batch norm: each holds 2 of `params` and 2 running statistics."""
+        return sum(node.shape[0] for node in self.graph if isinstance(node, BatchNorm))
+
+    def weight_bytes(self, precision: Precision = "fp32") -> int:
+        """Bytes of all parameters."""
+        return self.params * BYTES[precision]
+
+    @cached_property
+    def peak(self) -> Peak:
+        """Peak activation memory, elementwise nodes in place where their input dies; see `peak_activation`."""
+        return peak_activation(self.graph, self.network, in_place=True)
+
+    def peak_activation_bytes(self, precision: Precision = "fp32", *, in_place: bool = True) -> int:
+        """Bytes of the activations that are alive together at the worst moment, the input image included."""
+        peak = self.peak if in_place else peak_activation(self.graph, self.network, in_place=False)
+        return peak.values * BYTES[precision]
+
+    @cached_property
+    def rows(self) -> tuple[RowCost, ...]:
+        """Costs summed over the rows of the printed table."""
+        network = self.network
+        shape: Shape = (network.in_channels, network.resolution, network.resolution)
+        sums: dict[int, list[NodeCost]] = {}
+        for node in self.nodes:
+            sums.setdefault(node.row, []).append(node)
+        rows = []
+        for number, row in enumerate(network.rows, 1):
+            nodes = sums.get(number, [])
+            out = nodes[-1].output_shape if nodes else shape
+            totals = (sum(n.params for n in nodes), sum(n.macs for n in nodes), sum(n.activations for n in nodes))
+            rows.append(RowCost(number, row, shape, out, *totals))
+            shape = out
+        return tuple(rows)
+
+    def shares(self) -> list[Share]:
+        """Share of macs and of weights per operator type, largest macs first (V1, Table 2)."""
+        macs: dict[str, int] = {}
+        weights: dict[str, int] = {}
+        for node in self.nodes:
+            if node.macs:
+                macs[node.op] = macs.get(node.op, 0) + node.macs
+                weights[node.op] = weights.get(node.op, 0) + node.weights
+        total, total_weights = sum(macs.values()), sum(weights.values())
+        ranked = sorted(macs, key=lambda op: -macs[op])
+        return [Share(op, 100 * macs[op] / total, 100 * weights[op] / total_weights) for op in ranked]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.network.label}: {self.params:,} params, {self.macs:,} macs, "
+            f"{self.weight_bytes() / 1e6:.2f} MB fp32, peak activations {self.peak_activation_bytes() / 1e6:.2f} MB fp32"
+        )
+
+
+def cost(network: Network) -> Cost:
+    """Count a network: parameters, macs, additions, shapes, bytes, peak activation memory.
+
+    Raises:
+        MisuseError: the resolution is too small for a row.
+    """
+    graph = lower(network)
+    nodes = tuple([_count(node) for node in graph])
+    params = macs = additions = elementwise = 0
+    for node in nodes:
+        params += node.params
+        macs += node.macs
+        additions += node.additions
+        elementwise += node.elementwise
+    return Cost(network, nodes, graph, params, macs, additions, elementwise)
+
+
+def _size(shape: Shape) -> int:
+    return shape[0] if len(shape) == 1 else shape[0] * shape[1] * shape[2]
+
+
+def operator(node: Node) -> str:
+    """Type of a node in the papers' words: `conv 3x3`, `depthwise 5x5`, `pointwise`, `linear`..."""
+    match node:
+        case Convolution(kernel=kernel):
+            if node.depthwise:
+                return f"depthwise {kernel}x{kernel}"
+            return "pointwise" if kernel == 1 else f"conv {kernel}x{kernel}"
+        case BatchNorm():
+            return "batch norm"
+        case Activation():
+            return str(node.function)
+        case GlobalPool():
+            return "global pool"
+        case WindowPool():
+            return f"{node.mode} pool {node.kernel}x{node.kernel}"
+        case Flatten():
+            return "flatten"
+        case FullyConnected():
+            return "linear"
+        case Multiply():
+            return "multiply"
+        case Add():
+            return "add"
+        case Concat():
+            return "concat"
+        case _:
+            assert_never(node)
+
+
+def _count(node: Node) -> NodeCost:
+    shape, op = node.shape, operator(node)
+    match node:
+        case Convolution():
+            fan_in = node.in_channels // node.groups * node.kernel * node.kernel
+            weights, outputs = shape[0] * fan_in, shape[0] * shape[1] * shape[2]
+            params = weights + (shape[0] if node.bias else 0)
+            return NodeCost(node.name, op, shape, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
+        case FullyConnected():
+            weights = node.in_features * shape[0]
+            additions = weights - shape[0]
+            return NodeCost(node.name, op, shape, weights + shape[0], weights, weights, additions, 0)
+        case BatchNorm():
+            return NodeCost(node.name, op, shape, 2 * shape[0], 0, 0, 0, 0)
+        case Activation() | Multiply() | Add():
+            return NodeCost(node.name, op, shape, 0, 0, 0, 0, _size(shape))
+        case WindowPool():
+            return NodeCost(node.name, op, shape, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
+        case GlobalPool() | Flatten() | Concat():
+            return NodeCost(node.name, op, shape, 0, 0, 0, 0, 0)
+        case _:
+            assert_never(node)
+
+
+__all__ = ["BYTES", "Cost", "NodeCost", "Precision", "RowCost", "Share", "cost", "operator"]

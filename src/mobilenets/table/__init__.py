@@ -1,0 +1,22 @@
+"""Rows, nodes, and the one function between them. Standard library only."""
+
+from mobilenets.table.lower import lower, round_channels
+from mobilenets.table.nodes import INPUT, Node, row_of
+from mobilenets.table.rows import Act, Network, Row, with_classes
+from mobilenets.table.transforms import dilate, minimalistic, reduce_tail, scale
+
+__all__ = [
+    "INPUT",
+    "Act",
+    "Network",
+    "Node",
+    "Row",
+    "dilate",
+    "lower",
+    "minimalistic",
+    "reduce_tail",
+    "round_channels",
+    "row_of",
+    "scale",
+    "with_classes",
+]

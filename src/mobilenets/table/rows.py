@@ -1,0 +1,231 @@
+"""Rows: what a paper prints. A `Network` is a printed table plus what the print leaves out.
+
+A row holds the columns of its table and nothing else, integers only: no input channels, no width multiplier, no
+dilation, no dropout, no repeats. What an operator is made of is known by `lower` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from mobilenets.errors import MisuseError
+
+
+class Act(StrEnum):
+    """Non-linearity, the NL column of MobileNetV3's tables."""
+
+    NONE = "identity"
+    RELU = "relu"
+    RELU6 = "relu6"
+    HSWISH = "hard_swish"
+    HSIGMOID = "hard_sigmoid"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Standard convolution, batch norm, non-linearity. `norm=False` is the papers' NBN: a bias instead."""
+
+    kernel: int
+    out: int
+    act: Act
+    stride: int = 1
+    norm: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseSeparable:
+    """Depthwise then pointwise convolution, each with batch norm and non-linearity (V1, section 3.1)."""
+
+    kernel: int
+    out: int
+    act: Act
+    stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """Inverted residual with linear bottleneck (V2, section 3.3), optional squeeze-and-excite (V3, section 5.3).
+
+    `expand` is in channels; where it equals the input's channels there is no expansion convolution. The residual is
+    added where stride is 1 and input and output have the same channels.
+    """
+
+    kernel: int
+    expand: int
+    out: int
+    se: bool
+    act: Act
+    stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Global average pooling to 1 x 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Fully connected layer with bias; the last one is the classifier and never changes with width."""
+
+    out: int
+    act: Act = Act.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class PlainConv:
+    """Convolution with bias and explicit padding, without batch norm: AlexNet, VGG, SqueezeNet."""
+
+    kernel: int
+    out: int
+    stride: int
+    pad: int
+    act: Act = Act.RELU
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Window maximum; `ceil` rounds the output size up, as Caffe's networks do."""
+
+    kernel: int
+    stride: int
+    pad: int = 0
+    ceil: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePool:
+    """Average pooling to a fixed `size` x `size` output, which frees the fully connected layers from the resolution."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """SqueezeNet's module: 1x1 squeeze, then 1x1 and 3x3 expansions side by side (arXiv 1602.07360, section 3.2)."""
+
+    squeeze: int
+    expand1: int
+    expand3: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inception:
+    """GoogLeNet's module, the columns of its Table 1 (arXiv 1409.4842): four branches, concatenated."""
+
+    conv1: int
+    reduce3: int
+    conv3: int
+    reduce5: int
+    conv5: int
+    proj: int
+
+
+@dataclass(frozen=True, slots=True)
+class XceptionBlock:
+    """Separable convolutions around a residual (arXiv 1610.02357, Figure 5).
+
+    `widths` are the outputs of the separable convolutions in order. With stride 2 a 3x3 max pooling closes the block
+    and the shortcut is a strided 1x1 convolution with batch norm. `first_act` is the ReLU before the first one.
+    """
+
+    widths: tuple[int, ...]
+    stride: int
+    first_act: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SeparableConv:
+    """Xception's separable convolution: depthwise without norm or non-linearity, pointwise, batch norm, ReLU."""
+
+    kernel: int
+    out: int
+
+
+Row = (
+    Conv
+    | DepthwiseSeparable
+    | Bottleneck
+    | Pool
+    | Linear
+    | PlainConv
+    | MaxPool
+    | AdaptivePool
+    | Fire
+    | Inception
+    | XceptionBlock
+    | SeparableConv
+)
+
+Padding = Literal["symmetric", "same", "valid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A printed table and what the print leaves out.
+
+    Attributes:
+        name: index name; transforms keep it and record what they did in `width`, `resolution`, `output_stride`.
+        paper: where the table is printed.
+        rows: the table.
+        resolution: height and width of the input image, in pixels.
+        width: width multiplier that the rows already carry.
+        in_channels: channels of the input image.
+        divisor: channels are rounded to a multiple of it when scaled.
+        full_head: the last convolution before the classifier keeps its printed width below width 1.0.
+        padding: `symmetric` pads (k - 1) / 2 on both sides; `same` is TensorFlow's (odd pixel at the bottom right);
+            `valid` none.
+        bn_eps: epsilon of every batch norm.
+        bn_momentum: weight of the newest batch in the running statistics (PyTorch's sense; the papers' 1 - decay).
+        gate: non-linearity of the squeeze-and-excite gate.
+        output_stride: the largest total stride; later strides turn into dilation (None: as printed).
+        errata: where the print is wrong, and what is built instead.
+    """
+
+    name: str
+    paper: str
+    rows: tuple[Row, ...]
+    resolution: int = 224
+    width: float = 1.0
+    in_channels: int = 3
+    divisor: int = 8
+    full_head: bool = False
+    padding: Padding = "symmetric"
+    bn_eps: float = 1e-3
+    bn_momentum: float = 0.01
+    gate: Act = Act.HSIGMOID
+    output_stride: int | None = None
+    errata: str = ""
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the classifier."""
+        row = self.rows[self.classifier]
+        assert isinstance(row, Linear | PlainConv)
+        return row.out
+
+    @property
+    def classifier(self) -> int:
+        """Index of the classifier's row."""
+        for i in range(len(self.rows) - 1, -1, -1):
+            if isinstance(self.rows[i], Linear | PlainConv):
+                return i
+        raise MisuseError(f"network {self.name!r} has no classifier row: end its rows with Linear(classes).")
+
+    @property
+    def label(self) -> str:
+        """Short name with width and resolution: `mobilenet_v3_large 0.75 @192`."""
+        return f"{self.name} {self.width:g} @{self.resolution}"
+
+
+def with_classes(network: Network, classes: int) -> Network:
+    """The same network with another number of outputs."""
+    if classes < 1:
+        raise MisuseError(f"`classes` (={classes}) must be at least 1.")
+    at = network.classifier
+    row = network.rows[at]
+    assert isinstance(row, Linear | PlainConv)
+    rows = (*network.rows[:at], replace(row, out=classes), *network.rows[at + 1 :])
+    return replace(network, rows=rows)
