@@ -67,7 +67,7 @@ GOOGLENET = Network(
     "googlenet",
     paper="arXiv:1409.4842, Table 1",
     errata=(
-        "With batch norm and 3x3 in place of 5x5 convolutions, as the published weights have it (6,624,904 parameters); "
+        "With batch norm and 3x3 in place of 5x5 convolutions, as the published weights have it (6,624,904 params); "
         "the auxiliary classifiers are left out. MobileNetV1's Table 8 prints 1550 M mult-adds and 6.8 M parameters."
     ),
     rows=(
