@@ -66,7 +66,11 @@ class NodeCost(NamedTuple):
 
 
 class RowCost(NamedTuple):
-    """What one row of the printed table costs: the sum of its nodes."""
+    """What one row of the printed table costs: the sum of its nodes.
+
+    `activations` are the values that its convolutions and matrix products write: batch norm is folded into them, and
+    non-linearities run where they stand.
+    """
 
     number: int
     row: Row
@@ -74,7 +78,13 @@ class RowCost(NamedTuple):
     output_shape: Shape
     params: int
     macs: int
+    additions: int
     activations: int
+
+    @property
+    def multiplications(self) -> int:
+        """Equal to `macs`."""
+        return self.macs
 
 
 class Share(NamedTuple):
@@ -133,8 +143,7 @@ class Cost:
         for number, row in enumerate(network.rows, 1):
             nodes = sums.get(number, [])
             out = nodes[-1].output_shape if nodes else shape
-            totals = (sum(n.params for n in nodes), sum(n.macs for n in nodes), sum(n.activations for n in nodes))
-            rows.append(RowCost(number, row, shape, out, *totals))
+            rows.append(RowCost(number, row, shape, out, *_totals(nodes)))
             shape = out
         return tuple(rows)
 
@@ -172,6 +181,16 @@ def cost(network: Network) -> Cost:
         additions += node.additions
         elementwise += node.elementwise
     return Cost(network, nodes, graph, params, macs, additions, elementwise)
+
+
+def _totals(nodes: list[NodeCost]) -> tuple[int, int, int, int]:
+    """Params, macs, additions and written activations of some nodes."""
+    return (
+        sum(n.params for n in nodes),
+        sum(n.macs for n in nodes),
+        sum(n.additions for n in nodes),
+        sum(n.activations for n in nodes if n.macs),
+    )
 
 
 def _size(shape: Shape) -> int:

@@ -12,6 +12,8 @@ surfaces are computed at the size of the image, which keeps a scene at a few mil
 from __future__ import annotations
 
 import colorsys
+import itertools
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,26 +37,29 @@ Random = np.random.Generator
 
 MIN_SIZE = 32  # below this the teeth of a key or the wheels of a car are lost
 MAX_OBJECTS = 8
-SUPERSAMPLE = 4
+SUPERSAMPLE = 3
 JPEG_QUALITY = 90
 
 # Pose of an object: its longer side in parts of the frame, and how far it leaves the upright.
 SCALE = (0.35, 0.85)
-TURN_DEGREES = 45.0
-SHEAR = 0.2
+NEARNESS = 0.35  # exponent of a uniform draw between the two scales; below 1 favours large objects
+TURN_DEGREES = 25.0
+SHEAR = 0.15
 STRETCH = (0.85, 1.18)
-PERSPECTIVE = 0.18
+PERSPECTIVE = 0.15
 PLACE_TRIES = 24
 
 # Light, clutter and camera.
-DISTRACTORS = (2, 7)
+DISTRACTORS = (1, 4)
+DEFOCUS_PIXELS = (1.0, 3.0)  # blur of the background, standard deviation at 128 pixels
 MAX_HIDDEN = 0.25  # of an object's pixels
-OCCLUDER_CHANCE = 0.6
+OCCLUDER_CHANCE = 0.3
 SHADE = 0.45
+RELIEF = 0.025  # width of the rounded rim and softness of the shadow, parts of the frame
 BLUR_PIXELS = 0.7  # standard deviation at 128 pixels
-NOISE = 0.03  # standard deviation of the sensor's noise, of full scale
-BODY_CONTRAST = 0.32  # least RGB distance of an object from its background, of 1 per channel
-PART_CONTRAST = 0.35
+NOISE = 0.025  # standard deviation of the sensor's noise, of full scale
+BODY_CONTRAST = 0.5  # least RGB distance of an object from its background, of 1 per channel
+PART_CONTRAST = 0.45
 
 # What a part of an object is painted with. The values are the channels of the coverage image.
 BODY: Colour = (255, 0, 0)
@@ -92,12 +97,11 @@ class Part(NamedTuple):
 
 
 class Light(NamedTuple):
-    """The light of a scene: unit direction in which shadows fall, their strength, length and softness."""
+    """The light of a scene: unit direction in which shadows fall, their strength and length."""
 
     direction: tuple[float, float]
     strength: float
     length: float  # parts of the frame
-    softness: float  # parts of the frame
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -121,7 +125,7 @@ def _oval(x: float, y: float, rx: float, ry: float, start: float = 0.0, stop: fl
 def _bar(start: tuple[float, float], stop: tuple[float, float], width: float) -> Points:
     """Return a straight stroke of the given width."""
     a, b = np.array(start), np.array(stop)
-    along = (b - a) / max(float(np.hypot(*(b - a))), 1e-9)
+    along = (b - a) / max(math.dist(a, b), 1e-9)
     side = np.array([-along[1], along[0]]) * width / 2
     return np.stack([a + side, b + side, b - side, a - side])
 
@@ -170,12 +174,13 @@ def _butterfly(rng: Random) -> list[Part]:
 
 def _car(rng: Random) -> list[Part]:
     roof, back, wheel = rng.uniform(-0.6, -0.48), rng.uniform(-0.75, -0.5), rng.uniform(0.2, 0.25)
+    glass = roof + 0.1
     cabin = _poly((back - 0.15, -0.05), (back + 0.1, roof), (0.2, roof), (0.55, -0.05))
     parts = [
         Part(BODY, _rounded(cabin, 1)),
         Part(BODY, _rounded(_box(-1.0, -0.12, 1.0, 0.32))),
-        Part(DETAIL, _poly((back + 0.04, -0.1), (back + 0.17, roof + 0.1), (-0.14, roof + 0.1), (-0.14, -0.1))),
-        Part(DETAIL, _poly((-0.04, -0.1), (-0.04, roof + 0.1), (0.14, roof + 0.1), (0.38, -0.1))),
+        Part(DETAIL, _poly((back + 0.04, -0.1), (back + 0.17, glass), (-0.14, glass), (-0.14, -0.1))),
+        Part(DETAIL, _poly((-0.04, -0.1), (-0.04, glass), (0.14, glass), (0.38, -0.1))),
         Part(TRIM, _oval(0.92, 0.05, 0.07, 0.07)),
     ]
     for x in (-0.55, 0.55):
@@ -185,7 +190,8 @@ def _car(rng: Random) -> list[Part]:
 
 def _fish(rng: Random) -> list[Part]:
     deep, fork = rng.uniform(0.32, 0.45), rng.uniform(0.35, 0.5)
-    outline = _poly((1.0, 0.0), (0.55, -deep), (0.0, -deep), (-0.62, -0.08), (-0.62, 0.08), (0.0, deep), (0.55, deep))
+    upper = _poly((-0.62, -0.08), (0.0, -deep), (0.55, -deep), (1.0, 0.0))
+    outline = np.concatenate([upper, upper[-2::-1] * np.array([1.0, -1.0])])
     return [
         Part(TRIM, _poly((-0.5, 0.0), (-1.0, -fork), (-0.82, 0.0), (-1.0, fork))),
         Part(TRIM, _poly((-0.25, -0.2), (-0.1, -deep - 0.25), (0.15, -deep - 0.2), (0.45, -0.25))),
@@ -230,7 +236,7 @@ def _mug(rng: Random) -> list[Part]:
     sides = _poly((-0.75, -tall), (0.45, -tall), (0.45 - taper, tall), (-0.75 + taper, tall))
     return [
         Part(BODY, _oval(0.42, 0.0, reach + 0.08, 0.5)),
-        Part(HOLE, _oval(0.44, 0.0, reach - 0.12, 0.3)),
+        Part(HOLE, _oval(0.46, 0.0, reach - 0.08, 0.34)),
         Part(BODY, sides),
         Part(BODY, _oval(-0.15, tall, 0.6 - taper, 0.13)),
         Part(TRIM, _box(-0.75 + taper, band, 0.45 - taper, band + 0.2)),
@@ -269,14 +275,18 @@ KINDS: tuple[str, ...] = tuple(_OUTLINES)
 # Pose and coverage
 
 
+def _turn(angle: float) -> Points:
+    """Return the 2 2 matrix of a turn by `angle` radians."""
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
 def _pose(rng: Random) -> Callable[[Points], Points]:
     """Draw a pose: stretch, shear, flip, turn and a slight perspective."""
     stretch = np.diag([rng.uniform(*STRETCH), 1.0])
     shear = np.array([[1.0, rng.uniform(-SHEAR, SHEAR)], [0.0, 1.0]])
     flip = np.diag([rng.choice([-1.0, 1.0]), 1.0])
-    angle = np.radians(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ shear @ stretch @ flip
+    angle = math.radians(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
+    matrix = _turn(angle) @ shear @ stretch @ flip
     tilt = rng.uniform(-PERSPECTIVE, PERSPECTIVE, size=2)
 
     def apply(points: Points) -> Points:
@@ -308,6 +318,11 @@ def _cover(parts: Sequence[Part], size: int) -> Floats:
     return np.asarray(large.reduce(SUPERSAMPLE), dtype=np.float32) / 255.0
 
 
+def _whole(cover: Floats) -> Floats:
+    """Return how much of each pixel an object covers with all its roles, h w."""
+    return _floats(cover[..., 0] + cover[..., 1] + cover[..., 2])
+
+
 def _bounds(shape: NDArray[np.bool_]) -> Box:
     """Return the box of the true pixels, x0 y0 x1 y1 with x1 and y1 exclusive."""
     ys, xs = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
@@ -330,7 +345,7 @@ def _place(rng: Random, labels: Sequence[int], size: int) -> list[Floats]:
         parts = _OUTLINES[KINDS[label]](rng)
         best: tuple[float, list[Part], Box] | None = None
         for _ in range(PLACE_TRIES):
-            fitted = _fit(parts, rng, size, rng.uniform(*SCALE) / crowd)
+            fitted = _fit(parts, rng, size, _scale(rng) / crowd)
             box = _extent(fitted)
             clash = max((_overlap(box, other) for other in boxes), default=0.0)
             if best is None or clash < best[0]:
@@ -343,6 +358,11 @@ def _place(rng: Random, labels: Sequence[int], size: int) -> list[Floats]:
     return covers
 
 
+def _scale(rng: Random) -> float:
+    """Draw the longer side of an object, parts of the frame; near ones are more frequent."""
+    return SCALE[0] + (SCALE[1] - SCALE[0]) * math.pow(rng.random(), NEARNESS)
+
+
 def _extent(parts: Sequence[Part]) -> Box:
     """Return the box around the corners of the parts, in whole pixels."""
     corners = np.concatenate([p.points for p in parts])
@@ -352,6 +372,11 @@ def _extent(parts: Sequence[Part]) -> Box:
 
 # ---------------------------------------------------------------------------------------------------
 # Surfaces
+
+
+def _floats(values: Floats | Points) -> Floats:
+    """Return the values as float32, which most of them are already."""
+    return np.asarray(values, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -372,24 +397,24 @@ def _noise(rng: Random, size: int, cells: int) -> Floats:
 def _ramp(rng: Random, size: int, waves: float) -> Floats:
     """Return the phase of plane waves in a random direction, h w, radians."""
     x, y = _grid(size)
-    angle, phase = rng.uniform(0.0, 2.0 * np.pi, size=2)
-    along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
-    return np.asarray(along * np.float32(np.pi * waves) + np.float32(phase), dtype=np.float32)
+    angle, phase = rng.uniform(0.0, math.tau), rng.uniform(0.0, math.tau)
+    step = math.pi * waves
+    return _floats(x * (step * math.cos(angle)) + y * (step * math.sin(angle)) + phase)
 
 
 def _plain(rng: Random, size: int) -> Floats:
     x, y = _grid(size)
-    angle = rng.uniform(0.0, 2.0 * np.pi)
-    return np.asarray(0.5 + 0.35 * (x * np.cos(angle) + y * np.sin(angle)), dtype=np.float32)
+    angle = rng.uniform(0.0, math.tau)
+    return _floats(0.5 + 0.35 * (x * math.cos(angle) + y * math.sin(angle)))
 
 
 def _grain(rng: Random, size: int) -> Floats:
     rough = _noise(rng, size, int(rng.integers(16, 32)))
-    return np.asarray(0.6 * _noise(rng, size, int(rng.integers(3, 8))) + 0.4 * rough, dtype=np.float32)
+    return _floats(0.6 * _noise(rng, size, int(rng.integers(3, 8))) + 0.4 * rough)
 
 
 def _blotches(rng: Random, size: int) -> Floats:
-    return np.clip((_noise(rng, size, int(rng.integers(5, 14))) - 0.5) * 6.0 + 0.5, 0.0, 1.0)
+    return _floats(np.clip((_noise(rng, size, int(rng.integers(5, 14))) - 0.5) * 6.0 + 0.5, 0.0, 1.0))
 
 
 def _stripes(rng: Random, size: int) -> Floats:
@@ -410,18 +435,14 @@ def _colour(rng: Random, away: Sequence[Colour] = (), least: float = 0.0) -> Col
     best: Colour = (0.0, 0.0, 0.0)
     gap = -1.0
     for _ in range(12):
-        hue, grey, value = rng.random(), rng.uniform(0.05, 0.85), rng.uniform(0.15, 0.95)
+        hue, grey, value = rng.random(), rng.uniform(0.05, 0.85), rng.uniform(0.2, 1.0)
         colour = colorsys.hsv_to_rgb(hue, grey, value)
-        nearest = min((_distance(colour, other) for other in away), default=2.0)
+        nearest = min((math.dist(colour, other) for other in away), default=2.0)
         if nearest > gap:
             best, gap = colour, nearest
         if gap >= least:
             break
     return best
-
-
-def _distance(a: Colour, b: Colour) -> float:
-    return float(sum((p - q) ** 2 for p, q in zip(a, b, strict=True))) ** 0.5
 
 
 def _surface(rng: Random, size: int, colour: Colour, depth: tuple[float, float]) -> Floats:
@@ -437,13 +458,7 @@ def _surface(rng: Random, size: int, colour: Colour, depth: tuple[float, float])
     first, second = np.array(colour, dtype=np.float32), np.array(_colour(rng), dtype=np.float32)
     # Centred on the main colour, so that a strong texture does not turn an object into its background.
     step = (second - first) * np.float32(rng.uniform(*depth))
-    return np.asarray(first + step * (texture - np.float32(0.3)), dtype=np.float32)
-
-
-def _soft(cover: Floats, radius: float) -> Floats:
-    """Return a coverage (h w) blurred by a Gaussian of the given radius in pixels."""
-    image = Image.fromarray((cover * 255.0).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / np.float32(255.0)
+    return _floats(first + step * (texture - 0.3))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -451,43 +466,36 @@ def _soft(cover: Floats, radius: float) -> Floats:
 
 
 def _draw_light(rng: Random) -> Light:
-    angle = rng.uniform(0.0, 2.0 * np.pi)
+    angle = rng.uniform(0.0, math.tau)
     return Light(
-        direction=(float(np.cos(angle)), float(np.sin(angle))),
+        direction=(math.cos(angle), math.sin(angle)),
         strength=rng.uniform(0.15, 0.55),
         length=rng.uniform(0.01, 0.06),
-        softness=rng.uniform(0.008, 0.04),
     )
 
 
-def _shadow(canvas: Floats, cover: Floats, light: Light) -> None:
-    """Darken the canvas where the covered shape (h w) keeps the light off."""
-    size = len(cover)
-    shift = light.length * size
-    cast = Image.fromarray((cover * 255.0).astype(np.uint8))
-    cast = cast.transform(
-        (size, size),
-        Image.Transform.AFFINE,
-        (1, 0, -shift * light.direction[0], 0, 1, -shift * light.direction[1]),
-        Image.Resampling.BILINEAR,
-    )
-    cast = cast.filter(ImageFilter.GaussianBlur(light.softness * size))
-    canvas *= 1.0 - np.float32(light.strength / 255.0) * np.asarray(cast, dtype=np.float32)[..., None]
+def _shadow(soft: Image.Image, light: Light) -> Floats:
+    """Return the light left by the shadow of a blurred coverage, h w 1, 0 to 1."""
+    shift = light.length * soft.width
+    offset = (1, 0, -shift * light.direction[0], 0, 1, -shift * light.direction[1])
+    cast = soft.transform(soft.size, Image.Transform.AFFINE, offset, Image.Resampling.BILINEAR)
+    return 1.0 - np.asarray(cast, dtype=np.float32)[..., None] * np.float32(light.strength / 255.0)
 
 
-def _relief(cover: Floats, light: Light, radius: float) -> Floats:
-    """Return the shading of a rounded body with this coverage, h w 1, about 1."""
-    height = _soft(cover, radius)
-    dy, dx = np.gradient(height)
-    slope = (dx * light.direction[0] + dy * light.direction[1]) * radius
-    return np.asarray(1.0 + SHADE * np.clip(slope * 2.0, -1.0, 1.0), dtype=np.float32)[..., None]
+def _relief(soft: Image.Image, light: Light, radius: float) -> Floats:
+    """Return the shading of a rounded body with this blurred coverage, h w 1, about 1."""
+    dy, dx = np.gradient(np.asarray(soft, dtype=np.float32))
+    slope = (dx * light.direction[0] + dy * light.direction[1]) * (2.0 * radius / 255.0)
+    return np.asarray(1.0 - SHADE * np.clip(slope, -1.0, 1.0), dtype=np.float32)[..., None]
 
 
 def _lay(canvas: Floats, cover: Floats, surface: Floats, light: Light) -> None:
-    """Lay a surface (h w 3) on the canvas where the shape (h w) covers it, with shade and shadow."""
-    _shadow(canvas, cover, light)
-    shaded = surface * _relief(cover, light, 0.03 * len(cover) + 1.0)
-    canvas += (shaded - canvas) * cover[..., None]
+    """Lay a surface (h w 3, or 3 for one colour) on the canvas where the shape (h w) covers it, with shade and shadow."""
+    radius = RELIEF * len(cover)
+    # One blur serves both: its slope stands for the shape's roundness, its offset for the shadow.
+    soft = Image.fromarray((cover * 255.0).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
+    canvas *= _shadow(soft, light)
+    canvas += (surface * _relief(soft, light, radius) - canvas) * cover[..., None]
 
 
 def _scrap(rng: Random) -> list[Part]:
@@ -506,7 +514,7 @@ def _scrap(rng: Random) -> list[Part]:
         width = rng.uniform(0.2, 0.6)
         return [Part(BODY, _bar((-1, 0), (1, 0), width)), Part(BODY, _bar((0, -1), (0, 1), width))]
     steps = [(-1.0, 0.4), (-0.5, -0.4), (0.0, 0.4), (0.5, -0.4), (1.0, 0.4)]
-    return [Part(BODY, _bar(a, b, 0.25)) for a, b in zip(steps, steps[1:], strict=False)]
+    return [Part(BODY, _bar(a, b, 0.25)) for a, b in itertools.pairwise(steps)]
 
 
 def _blob(rng: Random) -> Points:
@@ -525,23 +533,24 @@ def _leaf(rng: Random) -> Points:
     return np.concatenate([np.stack([x, y], axis=1), np.stack([x, -y], axis=1)[::-1]])
 
 
-def _put(points: Points, rng: Random, centre: NDArray[np.float64], radius: float) -> Points:
-    """Return the shape turned at random about `centre`, `radius` pixels from middle to end."""
-    angle = rng.uniform(0.0, 2.0 * np.pi)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(points @ turn.T * radius + centre, dtype=np.float64)
+def _placement(rng: Random, centre: Points, radius: float) -> Callable[[Points], Points]:
+    """Draw a turn; the result moves a shape to `centre` with `radius` pixels from middle to end."""
+    turn = _turn(rng.uniform(0.0, math.tau))
+    return lambda points: points @ turn.T * radius + centre
 
 
 def _backdrop(rng: Random, size: int, colour: Colour, light: Light) -> Floats:
-    """Return a textured background with distractors, h w 3."""
-    canvas = _surface(rng, size, colour, (0.1, 0.6))
+    """Return a textured background with distractors, somewhat out of focus, h w 3."""
+    canvas = _surface(rng, size, colour, (0.1, 0.45))
     for _ in range(int(rng.integers(DISTRACTORS[0], DISTRACTORS[1] + 1))):
         centre, radius = rng.uniform(0.0, size, size=2), rng.uniform(0.06, 0.25) * size
-        # Parts of one shape share a turn, which a generator of their own with one seed gives them.
-        turn = int(rng.integers(2**31))
-        parts = [Part(p.role, _put(p.points, np.random.default_rng(turn), centre, radius)) for p in _scrap(rng)]
-        _lay(canvas, _cover(parts, size)[..., 0], _surface(rng, size, _colour(rng), (0.0, 0.5)), light)
-    return canvas
+        place = _placement(rng, centre, radius)
+        parts = [Part(p.role, place(p.points)) for p in _scrap(rng)]
+        # One colour each: the blur below would hide a texture.
+        _lay(canvas, _cover(parts, size)[..., 0], np.array(_colour(rng), dtype=np.float32), light)
+    image = Image.fromarray((np.clip(canvas, 0.0, 1.0) * 255.0).astype(np.uint8))
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(*DEFOCUS_PIXELS) * size / 128.0))
+    return np.asarray(image, dtype=np.float32) / np.float32(255.0)
 
 
 def _draw_object(rng: Random, canvas: Floats, cover: Floats, backdrop: Colour, light: Light) -> None:
@@ -550,7 +559,7 @@ def _draw_object(rng: Random, canvas: Floats, cover: Floats, backdrop: Colour, l
     body = _colour(rng, [backdrop], BODY_CONTRAST)
     trim = _colour(rng, [backdrop, body], PART_CONTRAST)
     detail = _colour(rng, [body, trim], PART_CONTRAST)
-    whole = np.minimum(cover.sum(axis=2), np.float32(1.0))
+    whole = np.minimum(_whole(cover), np.float32(1.0))
     surface = _surface(rng, size, body, (0.0, 0.5)) * cover[..., 0:1]
     surface += _surface(rng, size, trim, (0.0, 0.3)) * cover[..., 1:2]
     surface += np.array(detail, dtype=np.float32) * cover[..., 2:3]
@@ -566,12 +575,12 @@ def _occluder(rng: Random, near: Box, size: int) -> Floats:
     extent = float((high - low).max())
     pick = int(rng.integers(3))
     if pick == 0:
-        points = _put(_bar((-4.0, 0.0), (4.0, 0.0), rng.uniform(0.1, 0.3)), rng, centre, extent / 2)
+        shape, reach = _bar((-4.0, 0.0), (4.0, 0.0), rng.uniform(0.1, 0.3)), 0.5
     elif pick == 1:
-        points = _put(_blob(rng), rng, centre, extent * rng.uniform(0.1, 0.28))
+        shape, reach = _blob(rng), rng.uniform(0.1, 0.28)
     else:
-        points = _put(_leaf(rng), rng, centre, extent * rng.uniform(0.2, 0.5))
-    return _cover([Part(BODY, points)], size)[..., 0]
+        shape, reach = _leaf(rng), rng.uniform(0.2, 0.5)
+    return _cover([Part(BODY, _placement(rng, centre, reach * extent)(shape))], size)[..., 0]
 
 
 def _hide(rng: Random, canvas: Floats, shapes: Sequence[Floats], light: Light) -> Floats:
@@ -600,11 +609,11 @@ def _expose(rng: Random, canvas: Floats) -> Bytes:
     x, y = _grid(size)
     falls = x * rng.uniform(-0.3, 0.3) + y * rng.uniform(-0.3, 0.3) - rng.uniform(0.0, 0.3) * (x * x + y * y)
     lit = np.clip(canvas, 0.0, 1.0) * (1.0 + falls[..., None]) * rng.uniform(0.92, 1.08, size=3)
-    exposed = (lit - 0.45) * rng.uniform(0.7, 1.15) + 0.45 + rng.uniform(-0.1, 0.12)
+    exposed = (lit - 0.45) * rng.uniform(0.75, 1.15) + 0.5 + rng.uniform(-0.1, 0.12)
     image = Image.fromarray((np.clip(exposed, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, BLUR_PIXELS) * size / 128.0))
-    noise = rng.standard_normal((size, size, 3), dtype=np.float32) * np.float32(255.0 * rng.uniform(0.0, NOISE))
-    noisy = np.asarray(image, dtype=np.float32) + noise
+    noise = rng.standard_normal((size, size, 3), dtype=np.float32)
+    noisy = np.asarray(image, dtype=np.float32) + noise * (255.0 * rng.uniform(0.0, NOISE))
     return np.clip(noisy + 0.5, 0.0, 255.0).astype(np.uint8)
 
 
@@ -643,8 +652,8 @@ def scene(seed: int, *, size: int = 128, kind: int | None = None, objects: int =
     owner = np.zeros((size, size), dtype=np.uint8)
     for number in reversed(range(objects)):  # the main object last, on top of the others
         _draw_object(rng, canvas, covers[number], colour, light)
-        owner[covers[number].sum(axis=2) >= 0.5] = number + 1
-    owner[_hide(rng, canvas, [c.sum(axis=2) for c in covers], light) >= 0.5] = 0
+        owner[_whole(covers[number]) >= 0.5] = number + 1
+    owner[_hide(rng, canvas, [_whole(c) for c in covers], light) >= 0.5] = 0
     return _labelled(_expose(rng, canvas), owner, labels)
 
 
@@ -703,9 +712,10 @@ def write_classification(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
+        for split, kind in itertools.product(SPLITS, KINDS):
+            (partial / split / kind).mkdir(parents=True)
         for split, kind, number, image_seed in _jobs(seed, counts):
             target = partial / split / KINDS[kind] / f"{number:04d}.jpg"
-            target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(scene(image_seed, size=size, kind=kind).image).save(target, quality=JPEG_QUALITY)
         partial.chmod(0o755)  # mkdtemp makes it private
         partial.rename(folder)

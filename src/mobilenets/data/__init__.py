@@ -1,0 +1,15 @@
+"""From folders of images to batches: decoding, labels, decoded squares, augmentation.
+
+    decode    one image file -> uint8 h w 3                          no torch
+    folder    class folders -> labelled samples in splits            no torch
+    cache     samples -> decoded squares, in memory or on disk       no torch
+    scenes    seeded drawn scenes for examples and tests             no torch
+    augment   a batch of squares -> a batch for the network          torch
+    batches   squares -> shuffled or ordered batches                 torch
+
+Modules are imported by their full name, so that reading an image never loads torch.
+"""
+
+from __future__ import annotations
+
+__all__ = ["augment", "batches", "cache", "decode", "folder", "scenes"]

@@ -1,0 +1,201 @@
+"""Image files to RGB arrays, and RGB arrays to the square a network takes.
+
+libjpeg-turbo (simplejpeg) decodes grey and colour JPEGs, which are nearly all photos, about 1.4 times faster than
+Pillow and with the same pixels; Pillow decodes the rest. Both release the GIL, so threads decode in parallel.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.data.files import EXTENSIONS, find_images
+from mobilenets.data.orientation import jpeg_orientation, orientation, upright
+from mobilenets.errors import DataError
+from mobilenets.preprocessing import Preprocessing
+
+__all__ = [
+    "EXTENSIONS",
+    "MAX_PIXELS",
+    "decode",
+    "find_images",
+    "image_size",
+    "load_image",
+    "prepare",
+    "resize_crop",
+]
+
+Bytes = NDArray[np.uint8]
+
+MAX_PIXELS = 178_956_970
+"""Largest image that is decoded, in pixels: Pillow's own hard limit, 512 MiB of RGB."""
+
+# Only these: Pillow's other readers are rarely photos, and some of them start programs (EPS starts Ghostscript).
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF")
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WebP",
+}
+_HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+def decode(path: Path) -> Bytes:
+    """An image file as RGB, rotated as its EXIF says; of an animation the first frame.
+
+    Transparent pixels lie on white. 16-bit values are scaled to 8 bits. Floating point images are read as [0, 1], as
+    [0, 255] where they go above 1, and are stretched to [0, 255] where they leave that.
+
+    Shapes: uint8 h w 3, contiguous, writable.
+
+    Raises:
+        DataError: the file is missing, empty, not an image, damaged, truncated, or above `MAX_PIXELS`.
+    """
+    data = _read(path)
+    image = _turbo(data, path) if data.startswith(b"\xff\xd8\xff") else None
+    return _pillow(data, path) if image is None else image
+
+
+def load_image(path: Path, preprocessing: Preprocessing) -> Bytes:
+    """`decode`, then `resize_crop`: uint8 r r 3.
+
+    Raises:
+        DataError: see `decode`.
+    """
+    return resize_crop(decode(path), preprocessing)
+
+
+def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
+    """The centre square of an RGB image after its short side was resized (Pillow's antialiased bilinear).
+
+    The square's exact place in the original is resized, so what is cut away is never computed and the aspect ratio
+    holds to a fraction of a pixel. Smaller images are enlarged the same way.
+
+    Shapes: uint8 h w 3 -> uint8 r r 3, with r the resolution of `preprocessing`.
+    """
+    side = preprocessing.resolution
+    height, width = image.shape[:2]
+    if height == width == side == preprocessing.short_side:
+        return image
+    kept = min(height, width) * side / preprocessing.short_side  # side of the square, in pixels of the original
+    left, top = (width - kept) / 2, (height - kept) / 2
+    box = (max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height))
+    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as the header says them, before any EXIF rotation. Pixels are not decoded.
+
+    Raises:
+        DataError: the file is missing, empty or not an image.
+    """
+    try:
+        with Image.open(path, formats=prepare()) as image:
+            return image.size
+    except Exception as error:
+        raise _failure(path, _read(path), error) from error
+
+
+@functools.cache
+def prepare() -> tuple[str, ...]:
+    """Load Pillow's readers and name those that are used; call it before threads decode."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of Path.read_bytes on small files
+            data = file.readall()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if not data:
+        raise DataError(f"{path}: empty file (0 bytes), expected an image.")
+    return data
+
+
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{path}: decompression bomb: {width}x{height} pixels, limit {MAX_PIXELS:,} pixels.")
+
+
+def _turbo(data: bytes, path: Path) -> Bytes | None:
+    """Decode a JPEG, or give None where Pillow has to decide: CMYK, 12 bits, odd or damaged files."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_pixels(path, width, height)
+        if colours in ("CMYK", "YCCK"):
+            return None
+        image: Bytes = simplejpeg.decode_jpeg(data, "RGB")
+    except (ValueError, MemoryError) as error:
+        if "remature end" in str(error):
+            raise DataError(f"{path}: truncated JPEG: it ends after {len(data):,} bytes.") from error
+        return None
+    return upright(image, jpeg_orientation(data))
+
+
+def _pillow(data: bytes, path: Path) -> Bytes:
+    try:
+        with Image.open(io.BytesIO(data), formats=prepare()) as image:
+            _check_pixels(path, *image.size)
+            image.load()
+            # After loading: PNG may hold its EXIF behind the pixels, and TIFF is rotated by load() itself.
+            return upright(_rgb(image), orientation(image))
+    except Exception as error:
+        raise _failure(path, data, error) from error
+
+
+def _failure(path: Path, data: bytes, error: Exception) -> DataError:
+    """What to tell of a file that Pillow refuses; its readers raise almost any type."""
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        found = re.search(r"\d+", str(error))
+        return DataError(
+            f"{path}: decompression bomb: {int(found[0]) if found else '?':,} pixels, limit {MAX_PIXELS:,} pixels."
+        )
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return DataError(f"{path}: a HEIC image, which cannot be read: convert it to JPEG or PNG first.")
+    kind = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    if kind is None:
+        return DataError(f"{path}: not an image: begins with {data[:16]!r}.")
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return DataError(f"{path}: truncated {kind}: it ends after {len(data):,} bytes.")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return DataError(f"{path}: damaged {kind}: its header ({len(data):,} bytes in the file) cannot be read.")
+    return DataError(f"{path}: damaged {kind}: {error or type(error).__name__}.")
+
+
+def _rgb(image: Image.Image) -> Bytes:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return np.repeat(_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        image = Image.new("RGB", image.size, "white")
+        image.paste(layer, mask=layer.getchannel("A"))
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bits(values: NDArray[Any]) -> Bytes:
+    """Grey values of 16 bits, 32 bits or floating point as 8 bits; h w -> h w."""
+    if values.dtype.itemsize == 2:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(finite.min()), float(finite.max())
+    known = (65535.0,) if values.dtype.kind == "i" else (1.0, 255.0)
+    white = next((limit for limit in known if high <= limit), None)
+    if low < 0.0 or white is None:
+        return np.rint((finite - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)
+    return np.rint(finite * (255.0 / white)).astype(np.uint8)

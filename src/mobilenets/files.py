@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mobilenets.errors import MisuseError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write bytes whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) -> Path:
+    """The folder for a run: `out`, or the next free `runs/<verb>N`.
+
+    Raises:
+        MisuseError: `out` exists and holds files (it is left as it is).
+    """
+    if out is None:
+        numbers = range(1, 10**6)
+        out = next(p for n in numbers if not (p := Path("runs") / f"{verb}{n}").exists())
+    out = Path(out)
+    if out.is_file():
+        raise MisuseError(f"{out} is a file; --out needs a folder that does not exist yet.")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise MisuseError(
+            f"the run folder {out} exists and is not empty: choose another --out, or --resume to go on with it, or "
+            "--overwrite to replace what a run writes there."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    return out

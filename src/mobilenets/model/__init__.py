@@ -1,0 +1,17 @@
+"""Networks as nn.Modules, and their checkpoints. torch begins here."""
+
+from mobilenets.model.build import Info, MobileNet, build, initialise, with_info
+from mobilenets.model.store import arrays, load, load_tensors, save, versions
+
+__all__ = [
+    "Info",
+    "MobileNet",
+    "arrays",
+    "build",
+    "initialise",
+    "load",
+    "load_tensors",
+    "save",
+    "versions",
+    "with_info",
+]

@@ -1,0 +1,124 @@
+"""Checkpoints: one safetensors file with the table, classes, preprocessing, metrics, recipe and versions inside."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.files import replacing
+from mobilenets.model.build import Info, MobileNet
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.table import json as table_json
+
+FORMAT = "mobilenets-checkpoint/1"
+
+
+def save(model: MobileNet, path: str | Path) -> Path:
+    """Write a checkpoint (`.safetensors`), whole or not at all.
+
+    Raises:
+        MisuseError: another suffix.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise MisuseError(f"a checkpoint's name must end in .safetensors, got {path}. For ONNX use `export`.")
+    info = model.info
+    metadata = {
+        "format": FORMAT,
+        "task": "classify",
+        "table": json.dumps(table_json.to_dict(model.network)),
+        "classes": json.dumps(list(info.classes), ensure_ascii=False),
+        "preprocessing": json.dumps(info.preprocessing.to_dict()),
+        "metrics": json.dumps(info.metrics),
+        "recipe": json.dumps(info.recipe),
+        "versions": json.dumps(versions()),
+    }
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+    return path
+
+
+def load(path: str | Path) -> MobileNet:
+    """Read a checkpoint: the model in evaluation mode, with its `info`.
+
+    Raises:
+        MisuseError: no such file, or a pickle.
+        CheckpointError: not one of our checkpoints, damaged, or tensors that do not fit the table.
+    """
+    path = Path(path)
+    _refuse_strangers(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}.") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: not a mobilenets checkpoint: expected `format` {FORMAT!r} in its metadata, got "
+            f"{metadata.get('format')!r}."
+        )
+    network = table_json.from_dict(json.loads(metadata["table"]), where=f"{path}, table")
+    info = Info(
+        tuple(json.loads(metadata["classes"])),
+        Preprocessing.from_dict(json.loads(metadata["preprocessing"])),
+        json.loads(metadata["metrics"]),
+        json.loads(metadata["recipe"]),
+    )
+    model = MobileNet(network, info=info)
+    load_tensors(model, tensors, where=str(path))
+    return model.eval()
+
+
+def load_tensors(model: MobileNet, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Copy tensors into a model, by key.
+
+    Raises:
+        CheckpointError: keys or shapes differ; the message lists both sides.
+    """
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    if wanted != found:
+        lines = [f"  - {key} {_shape(wanted[key])}" for key in sorted(wanted) if found.get(key) != wanted[key]]
+        lines += [f"  + {key} {_shape(found[key])}" for key in sorted(found) if wanted.get(key) != found[key]]
+        shown = "\n".join(lines[:20]) + (f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else "")
+        raise CheckpointError(
+            f"{where}: its tensors do not fit {model.network.label} "
+            f"(- the network expects, + the file holds):\n{shown}"
+        )
+    model.load_state_dict(dict(tensors))
+
+
+def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
+    """Weights as numpy arrays by state-dict key, for the writers that run without torch."""
+    return {key: np.asarray(value.detach().float().cpu().numpy()) for key, value in model.state_dict().items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions that made a file."""
+    from mobilenets import __version__
+
+    return {"mobilenets": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _refuse_strangers(path: Path) -> None:
+    if path.suffix in {".pth", ".pt", ".pkl", ".ckpt"}:
+        raise MisuseError(f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file.")
+    if not path.is_file():
+        raise MisuseError(f"no such checkpoint: {path}.")

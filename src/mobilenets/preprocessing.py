@@ -1,0 +1,54 @@
+"""The contract between an image file and a network's input: resize, crop, scale. It travels with every model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from mobilenets.errors import MisuseError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How an RGB image becomes the network's input.
+
+    The image is rotated as its EXIF says; its short side is resized to `resolution / crop` (bilinear, antialiased);
+    the centre `resolution` x `resolution` is kept; then `(pixel / 255 - mean) / std` per channel. The last step lies
+    inside exported files, which take uint8 `n h w c`.
+
+    Attributes:
+        resolution: height and width that enter the network, in pixels.
+        crop: part of the resized short side that is kept, above 0, at most 1.
+        mean: per channel, of values in [0, 1].
+        std: per channel, of values in [0, 1].
+    """
+
+    resolution: int = 224
+    crop: float = 1.0
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @property
+    def short_side(self) -> int:
+        """Short side after resizing, in pixels."""
+        return round(self.resolution / self.crop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Preprocessing:
+        """From plain JSON values.
+
+        Raises:
+            MisuseError: unknown fields.
+        """
+        known = {f.name for f in fields(Preprocessing)}
+        if unknown := set(values) - known:
+            raise MisuseError(f"preprocessing: unknown fields {sorted(unknown)}; known: {sorted(known)}.")
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return Preprocessing(**plain)
