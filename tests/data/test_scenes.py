@@ -52,8 +52,9 @@ def test_other_seed_other_scene() -> None:
 
 def test_shapes_and_types() -> None:
     drawn = scene(3)
-    assert (drawn.image.shape, drawn.image.dtype) == ((128, 128, 3), np.uint8)
-    assert (drawn.mask.shape, drawn.mask.dtype) == ((128, 128), np.uint8)
+    assert drawn.image.shape == (128, 128, 3)
+    assert drawn.mask.shape == (128, 128)
+    assert drawn.image.dtype == drawn.mask.dtype == np.uint8
 
 
 def test_every_kind_can_be_drawn_without_asking() -> None:
@@ -122,7 +123,7 @@ def test_outlines_do_tell_the_kind(sample: list[Scene]) -> None:
 )
 def test_wrong_arguments_are_named(arguments: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        scene(0, **arguments)  # type: ignore[arg-type]
+        scene(0, **arguments)
 
 
 def test_writer(tmp_path: Path) -> None:
@@ -141,6 +142,16 @@ def test_writer(tmp_path: Path) -> None:
                     assert (image.format, image.size, image.mode) == ("JPEG", (48, 48), "RGB")
                     seen.add(image.tobytes())
     assert len(seen) == 5 * len(KINDS)
+
+
+def test_writer_gives_the_same_files_with_more_workers(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        write_classification(
+            tmp_path / str(workers), per_class_train=2, per_class_val=1, size=32, workers=workers
+        )
+    for file in (tmp_path / "1").rglob("*.jpg"):
+        other = tmp_path / "2" / file.relative_to(tmp_path / "1")
+        assert other.read_bytes() == file.read_bytes()
 
 
 def test_writer_refuses_an_existing_folder(tmp_path: Path) -> None:

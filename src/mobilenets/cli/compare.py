@@ -70,7 +70,7 @@ def _line(counted: Cost) -> dict[str, Any]:
 def _print(costs: list[Cost]) -> None:
     from rich.table import Table
 
-    table = Table(caption="macs: one multiply and one add, batch norm folded; MB of fp32; top-1: ImageNet, as published")
+    table = Table(caption="macs: one multiply and one add, batch norm folded; MB are fp32; top-1: published, ImageNet")
     table.add_column("network")
     for heading in ("width", "resolution", "params M", "macs M", "weights MB", "peak memory MB", "top-1 %"):
         table.add_column(heading, justify="right")

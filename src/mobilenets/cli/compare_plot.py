@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,8 +20,25 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours: told apart by the colour-blind too
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-_MARKERS = "osD^vP*X"
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "osD^vP"
+_LONELY = "#444444"
+"""Colour of networks with one published result: they are named where they stand, not in the legend."""
+
+_KEY = (
+    "Labels: width multiplier, @resolution. Solid: widths at the printed resolution; dotted: resolutions at width 1; "
+    "faint: widths at other resolutions"
+)
+
+# where a label may stand, in points from its point, the best first; from the far ones a line leads to the point
+_NEAR = ((-6, 7), (6, -7), (-6, -7), (6, 7), (0, 10), (0, -10), (9, 0), (-9, 0))
+_FAR = tuple(
+    (x, y)
+    for d in (14, 20, 28, 45, 80, 130)
+    for x, y in ((d, -d), (-d, d), (d, -d // 2), (-d, d // 2), (0, -d), (0, d))
+)
+
+Pixel = tuple[float, float]
 
 
 class Point(NamedTuple):
@@ -78,8 +97,13 @@ def _point(published: Published) -> Point:
 
 def _draw(axes: Axes, series: dict[str, list[Point]]) -> None:
     labels: list[Label] = []
-    for i, (name, found) in enumerate(series.items()):
+    families = {name: found for name, found in series.items() if len(found) > 1}
+    for i, (name, found) in enumerate(families.items()):
         labels += _draw_family(axes, name, found, _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
+    for name, found in series.items():
+        if name not in families:
+            _line(axes, found, _LONELY, "h", "")
+            labels.append(Label(name, found[0].macs_m, found[0].top1, _LONELY))
     axes.set_xscale("log")
     axes.margins(0.08)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -87,12 +111,9 @@ def _draw(axes: Axes, series: dict[str, list[Point]]) -> None:
     axes.set_axisbelow(True)
     axes.set_xlabel("multiply-accumulates, millions (counted; log scale)")
     axes.set_ylabel("ImageNet top-1, % (published)")
-    axes.set_title(
-        "Labels: width multiplier, @resolution. Solid: widths at the printed resolution; dotted: resolutions at "
-        "width 1; faint: widths at other resolutions",
-        fontsize=8, loc="left",
-    )  # fmt: skip
-    axes.legend(loc="lower right", fontsize=8)
+    if families:
+        axes.set_title(_KEY, fontsize=8, loc="left")
+        axes.legend(loc="lower right", fontsize=8)
     _place(axes, labels, [point for found in series.values() for point in found])
 
 
@@ -100,63 +121,96 @@ def _draw_family(axes: Axes, name: str, found: list[Point], colour: str, marker:
     main = INDEX[name].resolution
     for resolution in sorted({p.resolution for p in found} - {main}):
         _line(axes, [p for p in found if p.resolution == resolution], colour, marker, "-", faint=True)
-    _line(axes, _sorted([p for p in found if p.width == 1.0]), colour, marker, ":")
+    _line(axes, [p for p in found if p.width == 1.0], colour, marker, ":")
     _line(axes, [p for p in found if p.resolution == main], colour, marker, "-", name=name)
-    if len(found) == 1:
-        return [Label(name, found[0].macs_m, found[0].top1, colour)]
     widths = [Label(f"{p.width:g}", p.macs_m, p.top1, colour) for p in found if p.resolution == main]
-    return widths + [
-        Label(f"@{p.resolution}", p.macs_m, p.top1, colour) for p in found if p.resolution != main and p.width == 1.0
-    ]
-
-
-def _sorted(found: list[Point]) -> list[Point]:
-    return sorted(found, key=lambda p: p.macs_m)
+    smaller = [p for p in found if p.resolution != main and p.width == 1.0]
+    return widths + [Label(f"@{p.resolution}", p.macs_m, p.top1, colour) for p in smaller]
 
 
 def _line(
     axes: Axes, found: list[Point], colour: str, marker: str, style: str, *, faint: bool = False, name: str = ""
 ) -> None:
-    along = _sorted(found)
+    along = sorted(found, key=lambda p: p.macs_m)
     axes.plot(
         [p.macs_m for p in along], [p.top1 for p in along], style, color=colour, marker=marker,
-        markersize=3 if faint else 5.5, linewidth=0.8 if faint else 1.5, alpha=0.35 if faint else 1.0,
+        markersize=3 if faint else 5.5, linewidth=0.8 if faint else 1.5, alpha=0.3 if faint else 1.0,
         label=name or None, zorder=2 if faint else 3,
     )  # fmt: skip
 
 
-# where a label may stand, in points from its point, the best first
-_OFFSETS = ((-6, 5), (6, -9), (-6, -9), (6, 5), (0, 8), (0, -13), (9, -2), (-9, -2), (-12, 11), (12, -16))
-
-
 def _place(axes: Axes, labels: Sequence[Label], found: Sequence[Point]) -> None:
-    """Put every label where it covers no point, no legend and no other label; one that fits nowhere is left out."""
-    figure = axes.figure
+    """Put every label where it covers no point, no strong line, no legend and no other label; else leave it out."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()
     legend = axes.get_legend()
     taken = [] if legend is None else [legend.get_window_extent()]
-    dots = [axes.transData.transform((p.macs_m, p.top1)) for p in found]
+    dots = [_pixel(axes, p.macs_m, p.top1) for p in found]
+    ink = [*dots, *_ink(axes)]
 
-    def free(box: Bbox) -> bool:
+    def free(box: Bbox, at: Pixel, *, led: bool) -> bool:
         inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 and axes.bbox.y0 < box.y0 and box.y1 < axes.bbox.y1
-        clear = not any(box.padded(3).contains(x, y) for x, y in dots)
-        return inside and clear and not any(box.overlaps(other) for other in taken)
+        near, padded = math.dist(_middle(box), at), box.padded(3)
+        if not inside or any(box.overlaps(other) for other in taken) or any(padded.contains(x, y) for x, y in ink):
+            return False
+        if led:
+            return not any(other.contains(x, y) for other in taken for x, y in _between(_middle(box), at))
+        return all(math.dist(_middle(box), dot) >= near for dot in dots)  # else it would name a neighbour
 
-    for label in labels:
+    for label in sorted(labels, key=lambda label: label.colour != _LONELY):  # names are long: few places fit
         box = _first_free(axes, label, free)
         if box is not None:
             taken.append(box)
+            ink += _between(_middle(box), _pixel(axes, label.x, label.y))
 
 
-def _first_free(axes: Axes, label: Label, free: Callable[[Bbox], bool]) -> Bbox | None:
-    for dx, dy in _OFFSETS:
+def _ink(axes: Axes) -> list[Pixel]:
+    """Points along every line that is not faint, in pixels."""
+    import numpy as np
+
+    along: list[Pixel] = []
+    for line in axes.lines:
+        if line.get_alpha() != 1.0:
+            continue
+        corners = [_pixel(axes, x, y) for x, y in np.asarray(line.get_xydata())]
+        for start, end in itertools.pairwise(corners):
+            along += _between(start, end)
+    return along
+
+
+def _between(start: Pixel, end: Pixel) -> list[Pixel]:
+    """Points every four pixels from one to another."""
+    (x0, y0), (x1, y1) = start, end
+    steps = max(int(math.dist(start, end) / 4), 1)
+    return [(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps)]
+
+
+def _pixel(axes: Axes, x: float, y: float) -> Pixel:
+    across, up = axes.transData.transform((x, y))
+    return float(across), float(up)
+
+
+def _middle(box: Bbox) -> Pixel:
+    return (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+
+
+def _first_free(axes: Axes, label: Label, free: Callable[..., bool]) -> Bbox | None:
+    from matplotlib.text import Text
+
+    at = _pixel(axes, label.x, label.y)
+    reach = 130 if label.colour == _LONELY else 30  # a name must stand somewhere; a number may be left out
+    for dx, dy in (*_NEAR, *(offset for offset in _FAR if math.hypot(*offset) <= 1.5 * reach)):
+        led = (dx, dy) in _FAR
         text = axes.annotate(
             label.text, (label.x, label.y), (dx, dy), textcoords="offset points", fontsize=7.5, color=label.colour,
-            ha="right" if dx < 0 else "left" if dx > 0 else "center",
+            ha="right" if dx < 0 else "left" if dx > 0 else "center", va="center",
+            arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "shrinkA": 1} if led else None,
         )  # fmt: skip
         text.set_in_layout(False)  # the layout was fixed before labels were placed
-        box = text.get_window_extent()
-        if free(box):
+        text.get_window_extent()  # puts the text where its offset says
+        box = Text.get_window_extent(text)  # of the text alone, without the line that leads to it
+        if free(box, at, led=led):
             return box
         text.remove()
     return None

@@ -135,7 +135,8 @@ def _print_totals(counted: Cost) -> None:
     sizes = ", ".join(f"{counted.weight_bytes(p) / 1e6:.2f} MB {p}" for p in BYTES)
     stdout().print(
         f"{counted.params:,} params: {sizes}\n"
-        f"{counted.macs:,} macs = multiplications, {counted.additions:,} additions, {counted.elementwise:,} elementwise\n"
+        f"{counted.macs:,} macs: as many multiplications, {counted.additions:,} additions; "
+        f"{counted.elementwise:,} elementwise operations\n"
         f"peak activations {counted.peak_activation_bytes() / 1e6:.2f} MB fp32 at {counted.peak.at} "
         f"({counted.peak_activation_bytes(in_place=False) / 1e6:.2f} MB with nothing in place)"
     )

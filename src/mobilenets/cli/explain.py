@@ -63,7 +63,9 @@ def _from_network(network: str, row: int | None, given: list[str]) -> Layer:
     if given:
         raise MisuseError(f"{', '.join(given)} and --network were both given: the network's row has its own sizes.")
     if row is None:
-        raise MisuseError(f"which row of {network}? `--row 8` takes the eighth; `mobilenets show {network}` lists them.")
+        raise MisuseError(
+            f"which row of {network}? `--row 8` takes the eighth; `mobilenets show {network}` lists them."
+        )
     return layer_of_network(resolve(network), row)
 
 

@@ -106,7 +106,9 @@ def _print(counted: Cost, lines: list[tuple[Cells, list[RowCost]]]) -> None:
 def _notes(net: Network) -> list[str]:
     notes = [f"Errata: {net.errata}"] if net.errata else []
     if net.output_stride is not None:
-        notes.append(f"Output stride {net.output_stride}: `s` is as printed; where it would go beyond, dilation follows.")
+        notes.append(
+            f"Output stride {net.output_stride}: `s` is as printed; where it would go beyond, dilation follows."
+        )
     return notes
 
 

@@ -2,7 +2,8 @@
 
 Conventions, everywhere in the project:
     macs: one multiply and one add; convolutions and matrix products only; batch norm counts as folded. Activations,
-        residual adds, gates and pooling are listed as `elementwise`, never as macs.
+        residual adds, gates and pooling are listed as `elementwise` (one a value, or a value read by pooling), never
+        as macs.
     multiplications = macs; additions = (terms per output - 1) x outputs: bias (and folded batch norm) is not counted.
     params: weights, biases, and two values per batch-norm channel (running statistics are not parameters).
     bytes: params x 4, 2 or 1 for fp32, fp16, int8; folding batch norm saves one value per channel more.
@@ -17,6 +18,7 @@ from typing import Literal, NamedTuple, assert_never
 from mobilenets.costs.memory import Peak, peak_activation
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
+    INPUT,
     Activation,
     Add,
     BatchNorm,
@@ -29,6 +31,7 @@ from mobilenets.table.nodes import (
     Node,
     Shape,
     WindowPool,
+    row_of,
 )
 from mobilenets.table.rows import Network, Row
 
@@ -40,9 +43,7 @@ BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 class NodeCost(NamedTuple):
     """What one node costs; counts, not bytes."""
 
-    name: str
-    op: str
-    output_shape: Shape
+    node: Node
     params: int
     weights: int
     macs: int
@@ -50,9 +51,24 @@ class NodeCost(NamedTuple):
     elementwise: int
 
     @property
+    def name(self) -> str:
+        """The node's address."""
+        return self.node.name
+
+    @property
     def row(self) -> int:
         """Number of the row (from 1)."""
-        return int(self.name[3 : self.name.index(".")])
+        return row_of(self.node)
+
+    @property
+    def op(self) -> str:
+        """Type of the node in the papers' words; see `operator`."""
+        return operator(self.node)
+
+    @property
+    def output_shape(self) -> Shape:
+        """`(c, h, w)`, or `(c,)` where it is flat."""
+        return self.node.shape
 
     @property
     def multiplications(self) -> int:
@@ -162,7 +178,8 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.network.label}: {self.params:,} params, {self.macs:,} macs, "
-            f"{self.weight_bytes() / 1e6:.2f} MB fp32, peak activations {self.peak_activation_bytes() / 1e6:.2f} MB fp32"
+            f"{self.weight_bytes() / 1e6:.2f} MB fp32, "
+            f"peak activations {self.peak_activation_bytes() / 1e6:.2f} MB fp32"
         )
 
 
@@ -173,7 +190,9 @@ def cost(network: Network) -> Cost:
         MisuseError: the resolution is too small for a row.
     """
     graph = lower(network)
-    nodes = tuple([_count(node) for node in graph])
+    shapes: dict[str, Shape] = {node.name: node.shape for node in graph}
+    shapes[INPUT] = (network.in_channels, network.resolution, network.resolution)
+    nodes = tuple([_count(node, shapes) for node in graph])
     params = macs = additions = elementwise = 0
     for node in nodes:
         params += node.params
@@ -226,26 +245,27 @@ def operator(node: Node) -> str:
             assert_never(node)
 
 
-def _count(node: Node) -> NodeCost:
-    shape, op = node.shape, operator(node)
+def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
+    shape = node.shape
     match node:
         case Convolution():
             fan_in = node.in_channels // node.groups * node.kernel * node.kernel
             weights, outputs = shape[0] * fan_in, shape[0] * shape[1] * shape[2]
             params = weights + (shape[0] if node.bias else 0)
-            return NodeCost(node.name, op, shape, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
+            return NodeCost(node, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
+        case BatchNorm():
+            return NodeCost(node, 2 * shape[0], 0, 0, 0, 0)
+        case Activation() | Multiply() | Add():
+            return NodeCost(node, 0, 0, 0, 0, _size(shape))
         case FullyConnected():
             weights = node.in_features * shape[0]
-            additions = weights - shape[0]
-            return NodeCost(node.name, op, shape, weights + shape[0], weights, weights, additions, 0)
-        case BatchNorm():
-            return NodeCost(node.name, op, shape, 2 * shape[0], 0, 0, 0, 0)
-        case Activation() | Multiply() | Add():
-            return NodeCost(node.name, op, shape, 0, 0, 0, 0, _size(shape))
+            return NodeCost(node, weights + shape[0], weights, weights, weights - shape[0], 0)
+        case GlobalPool():
+            return NodeCost(node, 0, 0, 0, 0, _size(shapes[node.inputs[0]]))
         case WindowPool():
-            return NodeCost(node.name, op, shape, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
-        case GlobalPool() | Flatten() | Concat():
-            return NodeCost(node.name, op, shape, 0, 0, 0, 0, 0)
+            return NodeCost(node, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
+        case Flatten() | Concat():
+            return NodeCost(node, 0, 0, 0, 0, 0)
         case _:
             assert_never(node)
 

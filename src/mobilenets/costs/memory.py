@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
 from typing import NamedTuple
 
 from mobilenets.table.nodes import INPUT, Activation, Add, BatchNorm, Flatten, Multiply, Node
 from mobilenets.table.rows import Network
+
+_VIEWS = (BatchNorm, Flatten)
+_ELEMENTWISE = (Activation, Add, Multiply)
 
 
 class Peak(NamedTuple):
@@ -22,12 +27,9 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     With `in_place`, an activation, a gate or a residual add writes over its first input where nothing else needs that
     input any more. What a kernel allocates inside (im2col and the like) is not counted.
     """
-    uses: dict[str, int] = {INPUT: 0}
-    for node in nodes:
-        uses[node.name] = 0
-        for name in node.inputs:
-            uses[name] += 1
-    uses[nodes[-1].name] = 1  # the output is read after the last node
+    uses = Counter(chain.from_iterable(node.inputs for node in nodes))
+    uses[nodes[-1].name] += 1  # the output is read after the last node
+    reusing = (*_VIEWS, *_ELEMENTWISE) if in_place else _VIEWS
     buffer_of = {INPUT: INPUT}
     size = {INPUT: network.in_channels * network.resolution**2}
     waiting = {INPUT: uses[INPUT]}
@@ -36,9 +38,7 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     for node in nodes:
         name = node.name
         first = buffer_of[node.inputs[0]]
-        view = isinstance(node, BatchNorm | Flatten)
-        overwrite = in_place and isinstance(node, Activation | Add | Multiply)
-        if waiting[first] == 1 and (view or overwrite) and len(set(node.inputs)) == len(node.inputs):
+        if waiting[first] == 1 and isinstance(node, reusing):
             buffer_of[name] = first
             waiting[first] = uses[name] + 1  # the 1 is this node's own use, taken off below
         else:

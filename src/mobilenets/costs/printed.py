@@ -45,7 +45,7 @@ _NL = {
 
 
 class Cells(NamedTuple):
-    """One printed row. `t` is the expansion by the input's channels, `n` how often the row stands there (V2, Table 2)."""
+    """One printed row. `t` is the expansion over the input's channels, `n` how often the row repeats (V2, Table 2)."""
 
     input: str
     operator: str
@@ -73,24 +73,47 @@ def printed(network: Network) -> list[Cells]:
 
 def cells(entry: RowCost) -> Cells:
     """One row's cells; columns that its paper's table lacks are `-`."""
-    row, shape = entry.row, entry.input_shape
-    exp, se, nl = NONE, NONE, NONE
+    return _cells(entry.row, entry.input_shape)
+
+
+def describe_row(row: Row) -> str:
+    """A row in one line, without shapes: `bneck 5x5, exp 72, out 40, SE, RE, s 2`."""
+    line = _cells(row, ())
+    named = [f"{name} {cell}" for name, cell in (("exp", line.exp), ("out", line.out)) if cell != NONE]
+    plain = ["SE"] * (line.se != NONE) + [line.nl] * (line.nl != NONE) + [f"s {line.s}"] * (line.s != NONE)
+    return ", ".join([line.operator, *named, *plain])
+
+
+def _cells(row: Row, shape: Shape) -> Cells:
+    exp, se = NONE, NONE
     match row:
         case Bottleneck():
-            exp, se, nl = str(row.expand), "√" if row.se else NONE, _NL[row.act]
-        case Conv() | DepthwiseSeparable() | Linear() | PlainConv():
-            nl = _NL[row.act]
-        case Fire() | Inception() | SeparableConv() | XceptionBlock():
-            nl = _NL[Act.RELU]
-        case Pool() | MaxPool() | AdaptivePool():
-            pass
+            out, nl, stride = row.out, row.act, row.stride
+            exp, se = str(row.expand), "√" if row.se else NONE
+        case Conv() | DepthwiseSeparable() | PlainConv():
+            out, nl, stride = row.out, row.act, row.stride
+        case Linear():
+            out, nl, stride = row.out, row.act, 0
+        case SeparableConv():
+            out, nl, stride = row.out, Act.RELU, 1
+        case XceptionBlock():
+            out, nl, stride = row.widths[-1], Act.RELU, row.stride
+        case Fire():
+            out, nl, stride = row.expand1 + row.expand3, Act.RELU, 0
+        case Inception():
+            out, nl, stride = row.conv1 + row.conv3 + row.conv5 + row.proj, Act.RELU, 0
+        case MaxPool():
+            out, nl, stride = 0, Act.NONE, row.stride
+        case Pool() | AdaptivePool():
+            out, nl, stride = 0, Act.NONE, 0
         case _:
             assert_never(row)
-    return Cells(size(shape), operator(row, shape), NONE, exp, _out(entry), NONE, se, nl, _stride(row))
+    shown = str(out) if out else NONE, NONE, se, _NL[nl], str(stride) if stride else NONE
+    return Cells(size(shape), operator(row, shape), NONE, exp, *shown)
 
 
-def operator(row: Row, shape: Shape) -> str:
-    """The operator in the papers' words; `shape` is the row's input."""
+def operator(row: Row, shape: Shape = ()) -> str:
+    """The operator in the papers' words; `shape` is the row's input, which gives global pooling its size."""
     match row:
         case Conv(kernel=k, norm=norm):
             return f"conv2d {k}x{k}" + ("" if norm else ", NBN")
@@ -122,24 +145,10 @@ def operator(row: Row, shape: Shape) -> str:
 
 def size(shape: Shape) -> str:
     """A shape as the papers print it, height first: `112x112x16`; `1x1x1280` for a flat one."""
+    if not shape:
+        return NONE
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     return f"{height}x{width}x{channels}"
-
-
-def _out(entry: RowCost) -> str:
-    return NONE if isinstance(entry.row, Pool | MaxPool | AdaptivePool) else str(entry.output_shape[0])
-
-
-def _stride(row: Row) -> str:
-    match row:
-        case Conv() | DepthwiseSeparable() | Bottleneck() | PlainConv() | MaxPool() | XceptionBlock():
-            return str(row.stride)
-        case SeparableConv():
-            return "1"
-        case Pool() | AdaptivePool() | Linear() | Fire() | Inception():
-            return NONE
-        case _:
-            assert_never(row)
 
 
 def grouped(entries: Iterable[RowCost]) -> list[tuple[Cells, list[RowCost]]]:

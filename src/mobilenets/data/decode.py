@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mobilenets.data.files import EXTENSIONS, find_images
 from mobilenets.data.orientation import jpeg_orientation, orientation, upright
@@ -173,7 +173,7 @@ def _failure(path: Path, data: bytes, error: Exception) -> DataError:
         return DataError(f"{path}: not an image: begins with {data[:16]!r}.")
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return DataError(f"{path}: truncated {kind}: it ends after {len(data):,} bytes.")
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return DataError(f"{path}: damaged {kind}: its header ({len(data):,} bytes in the file) cannot be read.")
     return DataError(f"{path}: damaged {kind}: {error or type(error).__name__}.")
 

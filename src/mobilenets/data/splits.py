@@ -92,7 +92,8 @@ def read_split(file: Path, root: Path, classes: Sequence[str], present: Splits) 
         old, new = set(saved["classes"]), set(classes)
         raise DataError(
             f"{file}: this split has other classes than {root}: {listed('-', sorted(old - new))} "
-            f"{listed('+', sorted(new - old))} (- only in the file, + only in the folder). Delete the file to split anew."
+            f"{listed('+', sorted(new - old))} (- only in the file, + only in the folder). "
+            "Delete the file to split anew."
         )
     by_name = {_name(sample, root): sample for samples in present.values() for sample in samples}
     splits = {split: tuple(by_name[n] for n in names if n in by_name) for split, names in saved["splits"].items()}

@@ -317,3 +317,17 @@ def with_info(model: MobileNet, **changes: Any) -> MobileNet:
     """The same model with some of its `info` changed in place; returns it."""
     model.info = replace(model.info, **changes)
     return model
+
+
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Images as the network wants them: `(value - mean) / std` per channel.
+
+    Shapes:
+        images: uint8 (n, h, w, c), or float (n, c, h, w) in [0, 1]; result: float (n, c, h, w), channels last.
+    """
+    if images.dtype == torch.uint8:
+        images = images.permute(0, 3, 1, 2).to(torch.float32) / 255  # n c h w
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(preprocessing.mean, device=images.device).view(shape)
+    std = torch.tensor(preprocessing.std, device=images.device).view(shape)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)

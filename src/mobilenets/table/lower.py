@@ -53,12 +53,19 @@ def lower(network: Network) -> tuple[Node, ...]:
     """The nodes of a network in the order in which they run; the last one is the output (logits).
 
     Raises:
-        MisuseError: the resolution is too small for a row.
+        MisuseError: the resolution is too small for a row, or a row cannot follow the one before.
     """
     graph = _Graph(network)
     for number, row in enumerate(network.rows, 1):
         graph.begin_row(number)
+        if len(graph.shape) == 1 and not isinstance(row, Linear):
+            raise MisuseError(
+                f"{network.name}: {type(row).__name__} in row {number} follows a fully connected layer, whose output "
+                "has no height and width: only Linear can."
+            )
         _lower_row(graph, row)
+    if not graph.nodes:
+        raise MisuseError(f"{network.name}: its rows make nothing that runs: end them with Linear(classes).")
     return tuple(graph.nodes)
 
 
@@ -149,6 +156,12 @@ class _Graph:
         ceil: bool = False,
     ) -> None:  # fmt: skip
         channels, height, width = self.shape
+        limit = self.network.output_stride
+        if limit is not None and stride > 1 and self.total_stride * stride > limit:
+            raise MisuseError(
+                f"{self.network.name}: the output stride cannot be {limit}: the pooling in {self.row[:-1]} goes beyond "
+                "it, and only a convolution's stride turns into dilation."
+            )
         pads = _pads(padding, kernel, stride, 1, height, width)
         out_h = _pooled(height, kernel, stride, pads[0], pads[2], ceil)
         out_w = _pooled(width, kernel, stride, pads[1], pads[3], ceil)
@@ -170,6 +183,7 @@ class _Graph:
         self._emit(Multiply(f"{self.row}excite.mul", (source, self.at), shape))
 
     def add(self, name: str, other: str) -> None:
+        """Sum of the value that flows on and an earlier one of the same shape."""
         self._emit(Add(f"{self.row}{name}", (self.at, other), self.shape))
 
     def concat(self, name: str, branches: list[tuple[str, Shape]]) -> None:
@@ -190,10 +204,10 @@ class _Graph:
 def _pads(
     padding: Padding | int, kernel: int, stride: int, dilation: int, height: int, width: int
 ) -> tuple[int, int, int, int]:
-    if kernel == 1 or padding == "valid":
-        return (0, 0, 0, 0)
     if isinstance(padding, int):
         return (padding, padding, padding, padding)
+    if kernel == 1 or padding == "valid":
+        return (0, 0, 0, 0)
     if padding == "symmetric":
         side = dilation * (kernel - 1) // 2
         return (side, side, side, side)
@@ -328,6 +342,11 @@ def _xception_block(graph: _Graph, row: XceptionBlock) -> None:
             graph.act(f"separable{i}", Act.RELU)
         _separable(graph, f"separable{i}", 3, out)
     if row.stride == 1:
+        if graph.shape != shape:
+            raise MisuseError(
+                f"{graph.network.name}: the Xception block in {graph.row[:-1]} has stride 1 and turns {shape[0]} "
+                f"channels into {graph.shape[0]}: its residual needs the same number, or stride 2."
+            )
         graph.add("add", source)
         return
     graph.window_pool("pool", "max", 3, row.stride, "same")

@@ -30,7 +30,8 @@ def scale(network: Network, width: float = 1.0, resolution: int | None = None) -
     """Scale a network by the width multiplier (V1, section 3.3) and the input resolution (section 3.4).
 
     Channels become `round_channels(channels * width)`; expansions (those of bottlenecks, and 1x1 convolutions) keep
-    their *ratio* to their input; the classifier never changes; where the paper says so (V2, V3) the last convolution keeps its full width below 1.0.
+    their *ratio* to their input; the classifier never changes; where the paper says so (V2, V3) the last convolution
+    keeps its full width below 1.0.
 
     Args:
         network: the network to scale; widths multiply when scaled twice.
@@ -55,7 +56,7 @@ def _scaled_rows(network: Network, width: float) -> tuple[Row, ...]:
     classifier = network.classifier
     kept = {classifier}
     if network.full_head and width < 1.0:
-        kept.add(max(i for i in range(classifier) if isinstance(network.rows[i], Conv)))
+        kept.add(max((i for i in range(classifier) if isinstance(network.rows[i], Conv)), default=classifier))
     rows: list[Row] = []
     before = after = network.in_channels
     for i, row in enumerate(network.rows):

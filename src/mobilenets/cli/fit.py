@@ -1,0 +1,87 @@
+"""`mobilenets fit DATA --budget 5ms`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from mobilenets.cli.output import print_json, stdout
+from mobilenets.cli.progress import Display
+
+if TYPE_CHECKING:
+    from mobilenets.fitting import Fit
+
+
+def run(
+    data: Path,
+    /,
+    *,
+    budget: Annotated[list[str], Parameter(negative=())],
+    minutes: float = 10.0,
+    device: str = "local",
+    threads: int = 1,
+    seed: int = 0,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """The most accurate MobileNet for these images that meets the budget: trained, exported, measured, verified.
+
+    Args:
+        data: a folder of class folders, or one with train/ and val/ (and test/).
+        budget: 5ms (median latency of one image), 2MB (file), 50MMACs, 1.5Mparams, 900KB-ram (peak activations);
+            given several times, all must hold.
+        minutes: wall-clock time for everything.
+        device: where latency is measured: local.
+        threads: threads of the artifact's runtime.
+        seed: of split, search and training.
+        out: run folder; the next free runs/fitN unless given.
+        resume: go on with the interrupted run in --out.
+        overwrite: write into a folder that exists.
+        json: one JSON object (report.json) on stdout.
+    """
+    from mobilenets.fitting import fit
+
+    with Display() as display:
+        result = fit(
+            data, budget, minutes=minutes, out=out, device=device, threads=threads, seed=seed, resume=resume,
+            overwrite=overwrite, watcher=display,
+        )  # fmt: skip
+    if json:
+        print_json(result.report)
+    else:
+        show(result)
+
+
+def show(result: Fit) -> None:
+    """The table at the end, and the line to run next."""
+    from rich.table import Table
+
+    report, console = result.report, stdout()
+    winner, verification = report["winner"], report["verification"]
+    table = Table(title=f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    found = f"{winner['metric']:.1%} top-1 on {report['data']['val_images']} validation images"
+    if "test_top1" in winner:
+        found += f", {winner['test_top1']:.1%} on {report['data']['test_images']} test images"
+    device = report["device"]
+    rows = {
+        "budget": report["budget"]["text"],
+        "accuracy": found,
+        "latency": f"{winner['latency_ms']:.2f} ms median, {winner['latency_p90_ms']:.2f} ms p90 of "
+        f"{winner['latency_runs']} ({device['runtime']}, {device['threads']} thread, {device['name']})",
+        "size": f"{winner['file_bytes'] / 1e6:.2f} MB file, {winner['params'] / 1e6:.2f} M params, "
+        f"{winner['macs'] / 1e6:.1f} M macs, {winner['peak_activation_bytes'] / 1e3:.0f} KB activations",
+        "verified": f"largest probability difference {verification['max_difference']:.1e} from PyTorch on "
+        f"{verification['images']} images",
+        "artifact": winner["artifact"],
+        "report": f"{result.folder / 'report.png'}, {result.folder / 'report.json'}",
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+    console.print(f"next: mobilenets predict {winner['artifact']} PHOTOS", soft_wrap=True)

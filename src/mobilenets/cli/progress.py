@@ -1,0 +1,89 @@
+"""Progress on stderr: what runs, how far it is, loss, accuracy, images per second, time left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from mobilenets.cli.output import stderr
+
+if TYPE_CHECKING:
+    from mobilenets.training import Epoch, Tick
+
+
+class Display:
+    """A `Watcher` that draws one live line per phase and keeps notes above it.
+
+    Where stderr is no terminal, phases, validations and notes are plain lines. `quiet` keeps only the notes.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = stderr()
+        self.quiet = quiet
+        self.live = self.console.is_terminal and not quiet
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task: TaskID | None = None
+        self.folder: Path | None = None
+
+    def started(self, folder: Path) -> None:
+        """The run folder is made."""
+        self.folder = folder
+        self.note(f"run folder: {folder}")
+
+    def __enter__(self) -> Display:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        sys.stderr.flush()
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """A new phase begins."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(name, total=total, detail="")
+        if not self.live and not self.quiet:
+            self.console.print(name)
+
+    def advance(self, done: int, total: int) -> None:
+        """Things done so far."""
+        if self.task is None:
+            self.phase("working", total)
+        assert self.task is not None
+        self.progress.update(self.task, completed=done, total=total, detail=f"{done}/{total}")
+
+    def tick(self, tick: Tick) -> None:
+        """A training step is done."""
+        if self.task is not None:
+            left = f"{int(tick.seconds_left) // 60}:{int(tick.seconds_left) % 60:02d} left"
+            detail = f"epoch {tick.epoch:.1f}  loss {tick.loss:.3f}  {tick.images_per_s:.0f} images/s  {left}"
+            self.progress.update(self.task, completed=tick.fraction, total=1.0, detail=detail)
+
+    def epoch(self, line: Epoch, best: bool) -> None:
+        """A validation is done."""
+        if not self.quiet:
+            self.console.print(
+                f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
+                f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
+                f"{line.resolution} px"
+            )
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self.console.print(text, soft_wrap=True, markup=False)

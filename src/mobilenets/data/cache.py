@@ -1,0 +1,184 @@
+"""All images of a data set as decoded squares: decoded once, in threads, read in every epoch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.data.decode import image_size, load_image, prepare
+from mobilenets.data.splits import Sample
+from mobilenets.errors import DataError
+from mobilenets.preprocessing import Preprocessing
+
+__all__ = ["Squares", "load_squares", "native_size"]
+
+_CHUNK = 64  # files a task: enough to hide what a task costs, few enough for smooth progress
+_SHOWN = 5
+
+Skipped = tuple[Path, str]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """Decoded images, cut to squares of one size.
+
+    Attributes:
+        images: uint8 n s s c (RGB), in memory or a memory-mapped temporary file that goes away with the process.
+        labels: int64 n.
+        paths: of the n images.
+        skipped: files that could not be read, with the reason; they are in none of the others.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    paths: tuple[Path, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_squares(
+    samples: Sequence[Sample],
+    size: int,
+    *,
+    workers: int | None = None,
+    memory_limit_bytes: int = 2 << 30,
+    cache_folder: Path | None = None,
+    on_progress: Progress | None = None,
+    max_unreadable: float = 0.05,
+) -> Squares:
+    """Decode images to squares of `size` pixels (`resize_crop` with everything of the short side kept).
+
+    Args:
+        samples: files and labels.
+        size: side of the squares, in pixels.
+        workers: decoding threads; all processors when None.
+        memory_limit_bytes: squares that need more lie in a temporary file instead of memory.
+        cache_folder: where that file lies; the system's temporary folder when None.
+        on_progress: called as (files done, files in all) from the calling thread.
+        max_unreadable: part of the files that may be skipped because they cannot be read.
+
+    Raises:
+        DataError: no samples, too many files cannot be read, all files of a class, or no room for the temporary file.
+    """
+    if not samples:
+        raise DataError("there are no images to load: the list of samples is empty.")
+    images = _allocate((len(samples), size, size, 3), memory_limit_bytes, cache_folder)
+    failed = _decode_all(samples, images, workers or os.cpu_count() or 1, on_progress)
+    _check_readable(samples, failed, max_unreadable)
+    kept = [i for i in range(len(samples)) if i not in failed]
+    return Squares(
+        images=_compact(images, kept),
+        labels=np.array([samples[i].label for i in kept], dtype=np.int64),
+        paths=tuple(samples[i].path for i in kept),
+        skipped=tuple((samples[i].path, failed[i]) for i in sorted(failed)),
+    )
+
+
+def native_size(samples: Sequence[Sample], largest: int, probe: int = 64, seed: int = 0) -> int:
+    """Side of the squares to load: `largest`, or less where the images themselves are smaller.
+
+    Images of 32 pixels are stored at 32, not enlarged. Looks at the headers of `probe` files drawn with `seed`; their
+    longest short side counts, rounded up to a multiple of 8.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(samples))[:probe]
+    short = [side for i in drawn if (side := _short_side(samples[i].path))]
+    return min(largest, -(-max(short) // 8) * 8) if short else largest
+
+
+def _short_side(path: Path) -> int | None:
+    try:
+        return min(image_size(path))
+    except DataError:  # reported when the images are loaded
+        return None
+
+
+def _allocate(shape: tuple[int, ...], limit: int, folder: Path | None) -> NDArray[np.uint8]:
+    needed = int(np.prod(shape, dtype=np.int64))
+    if needed <= limit:
+        return np.empty(shape, dtype=np.uint8)
+    where = Path(folder or tempfile.gettempdir())
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        # A full disk would end the process with a bus error at some later write: look before.
+        free = shutil.disk_usage(where).free
+        if free < needed:
+            raise DataError(
+                f"{where}: the decoded images need {needed / 2**30:.1f} GiB, free are {free / 2**30:.1f} GiB. "
+                "Give a cache folder with more room, a smaller size or a higher memory limit."
+            )
+        # The file has no name from here on (Windows: is deleted on closing), so that nothing is left behind.
+        with tempfile.TemporaryFile(dir=where) as file:
+            return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+    except OSError as error:
+        raise DataError(f"{where}: no temporary file for the decoded images: {error.strerror or error}.") from error
+
+
+def _decode_all(
+    samples: Sequence[Sample], images: NDArray[np.uint8], workers: int, on_progress: Progress | None
+) -> dict[int, str]:
+    """Fill `images`; give the reason for each index that could not be read."""
+    prepare()
+    stop, target = Event(), Preprocessing(resolution=images.shape[1])
+
+    def task(indices: range) -> tuple[range, dict[int, str]]:
+        failed = {}
+        for i in indices:
+            if stop.is_set():
+                break
+            try:
+                images[i] = load_image(samples[i].path, target)
+            except DataError as error:
+                failed[i] = str(error)
+        return indices, failed
+
+    total, done = len(samples), 0
+    chunk = max(1, min(_CHUNK, total // (4 * workers)))
+    failed: dict[int, str] = {}
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        tasks = [pool.submit(task, range(i, min(i + chunk, total))) for i in range(0, total, chunk)]
+        for finished in as_completed(tasks):
+            indices, reasons = finished.result()
+            failed |= reasons
+            done += len(indices)
+            if on_progress is not None:
+                on_progress(done, total)
+    finally:  # also on Ctrl-C: each thread ends after the image it is at
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return failed
+
+
+def _check_readable(samples: Sequence[Sample], failed: dict[int, str], most: float) -> None:
+    if len(failed) > most * len(samples):
+        shown = "".join(f"\n  {failed[i]}" for i in sorted(failed)[:_SHOWN])
+        raise DataError(
+            f"{len(failed)} of {len(samples)} images cannot be read, more than {most:.0%}. The first:{shown}\n"
+            "Remove or replace them."
+        )
+    readable = {sample.label for i, sample in enumerate(samples) if i not in failed}
+    if lost := next((i for i in sorted(failed) if samples[i].label not in readable), None):
+        raise DataError(
+            f"class {samples[lost].label} (folder {samples[lost].path.parent}) has no image that can be read: "
+            f"{failed[lost]} Remove the class or replace its images."
+        )
+
+
+def _compact(images: NDArray[np.uint8], kept: list[int]) -> NDArray[np.uint8]:
+    """The kept images moved to the front, in place: a copy could exceed the memory limit."""
+    for to, i in enumerate(kept):
+        if to != i:
+            images[to] = images[i]
+    return images[: len(kept)]

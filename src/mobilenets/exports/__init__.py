@@ -1,0 +1,88 @@
+"""Export, one file per format, each verified in its own runtime after writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mobilenets.data import decode, scenes
+from mobilenets.errors import DataError, MisuseError, UnknownNameError, VerificationError
+from mobilenets.exports.verify import TOLERANCE, Images, Verification, first_departure, verify
+from mobilenets.files import replacing
+from mobilenets.model import MobileNet, arrays, load, versions
+from mobilenets.onnx import to_onnx
+
+__all__ = ["FORMATS", "TOLERANCE", "Verification", "export", "first_departure", "sample_images", "verify"]
+
+FORMATS = {".onnx": "ONNX"}
+"""File suffix -> format."""
+
+
+def export(
+    model: MobileNet | str | Path,
+    path: str | Path,
+    *,
+    images: Sequence[str | Path] | Images = (),
+    tolerance: float = TOLERANCE,
+) -> Verification:
+    """Write a deployable file and prove it.
+
+    The file takes uint8 (n, h, w, c) images and gives class probabilities; batch is free; class names, preprocessing and
+    the table are in its metadata. It is reloaded in its runtime and compared with the model before it gets its name; a
+    file that fails is kept beside it as `NAME.failed.onnx`, and whatever had the name before stays.
+
+    Args:
+        model: a model, or a checkpoint's path.
+        path: ends in the format's suffix: `.onnx`.
+        images: files or folders (or uint8 n h w c arrays) to compare on; generated scenes where none are given.
+        tolerance: largest allowed difference between probabilities.
+
+    Raises:
+        UnknownNameError: a suffix that no format has.
+        VerificationError: the artifact disagrees; the message names the first departing node.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise UnknownNameError("export format", path.suffix or str(path), FORMATS, hint="Known: .onnx.")
+    module = model if isinstance(model, MobileNet) else load(model)
+    pixels = images if isinstance(images, np.ndarray) else sample_images(module, images)
+    extra = {"metrics": json.dumps(module.info.metrics), "versions": json.dumps(versions())}
+    proto = to_onnx(module.network, arrays(module), module.info.preprocessing, module.info.classes, extra=extra)
+    failed = path.with_suffix(f".failed{path.suffix}")
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+        result = verify(module, temporary, pixels, tolerance=tolerance)
+        if not result.passed:
+            temporary.replace(failed)
+            raise VerificationError(f"{path} disagrees with the model: {result}. It is kept as {failed}.")
+    failed.unlink(missing_ok=True)
+    return result
+
+
+def sample_images(model: MobileNet, paths: Sequence[str | Path] = (), *, limit: int = 80, scenes_n: int = 8) -> Images:
+    """Images to verify on, preprocessed: at most `limit` of the given files, or generated scenes.
+
+    Shapes:
+        result: uint8 (n, r, r, 3).
+
+    Raises:
+        MisuseError: a path without images.
+    """
+    preprocessing = model.info.preprocessing
+    if not paths:
+        made = [scenes.scene(seed, size=preprocessing.resolution).image for seed in range(scenes_n)]
+        return np.stack([decode.resize_crop(image, preprocessing) for image in made])
+    found = decode.find_images(paths)
+    step = max(1, len(found) // limit)
+    loaded = []
+    for path in found[::step][:limit]:
+        try:
+            loaded.append(decode.load_image(path, preprocessing))
+        except DataError:  # unreadable files are the data's matter, not the artifact's
+            continue
+    if not loaded:
+        raise MisuseError(f"no readable image among the {len(found)} given to verify on.")
+    return np.stack(loaded)

@@ -1,0 +1,249 @@
+"""What may be built: every family at every width and resolution, cut down by the budget to a Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from mobilenets.costs import Cost, cost
+from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.fitting.budget import Budget
+from mobilenets.latency import Latency, LatencyTable, time_network
+from mobilenets.latency.table import FAMILIES
+from mobilenets.table import Network, scale, with_classes
+from mobilenets.zoo import INDEX
+from mobilenets.zoo.published import estimate_top1
+
+WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
+RESOLUTIONS = (96, 128, 160, 192, 224)
+GRAPH_BYTES = 250
+"""Of an exported file beyond its weights, per node; measured 180 to 240."""
+
+Status = Literal["over", "slow", "dominated", "front", "tried", "winner"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One network of the grid and what is known of it.
+
+    Attributes:
+        network: the table, with the data's classes.
+        macs: multiply-accumulates.
+        params: parameters.
+        ram_bytes: peak activation bytes, fp32.
+        file_bytes: expected size of the artifact.
+        expected_top1: ImageNet accuracy of the family at this width and resolution, published or interpolated,
+            percent. A prior for ranking, not a promise for other data.
+        predicted_ms: latency by the table.
+        measured: latency measured, where it was.
+        status: how far it came.
+        reason: why it came no further.
+        top1: best accuracy on the validation images in the search, where it was tried.
+    """
+
+    network: Network
+    macs: int
+    params: int
+    ram_bytes: int
+    file_bytes: int
+    expected_top1: float
+    predicted_ms: float = 0.0
+    measured: Latency | None = None
+    status: Status = "dominated"
+    reason: str = ""
+    top1: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Name, width and resolution."""
+        return self.network.label
+
+    @property
+    def latency_ms(self) -> float:
+        """Measured where it was, else predicted."""
+        return self.measured.median_ms if self.measured is not None else self.predicted_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, keys with units."""
+        return {
+            "network": self.network.name,
+            "width": self.network.width,
+            "resolution": self.network.resolution,
+            "macs": self.macs,
+            "params": self.params,
+            "peak_activation_bytes": self.ram_bytes,
+            "file_bytes": self.file_bytes,
+            "expected_top1_percent": round(self.expected_top1, 2),
+            "predicted_ms": self.predicted_ms,
+            "measured_ms": self.measured.median_ms if self.measured else None,
+            "measured_p90_ms": self.measured.p90_ms if self.measured else None,
+            "status": self.status,
+            "reason": self.reason,
+            "search_top1": self.top1,
+        }
+
+
+def grid(classes: int, names: Sequence[str] = FAMILIES) -> list[Candidate]:
+    """Every family at every width and resolution, counted."""
+    return [
+        _candidate(with_classes(scale(INDEX[name], width, resolution), classes))
+        for name in names
+        for width in WIDTHS
+        for resolution in RESOLUTIONS
+    ]
+
+
+def _candidate(network: Network) -> Candidate:
+    counted: Cost = cost(network)
+    folded = counted.params - counted.bn_channels  # batch norm's two values become one bias
+    return Candidate(
+        network,
+        counted.macs,
+        counted.params,
+        counted.peak_activation_bytes(),
+        4 * folded + GRAPH_BYTES * len(counted.nodes),
+        estimate_top1(network.name, network.width, network.resolution),
+    )
+
+
+def within_counts(candidates: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+    """Mark what breaks a counted budget; no measurement is needed for it.
+
+    Raises:
+        BudgetUnmetError: nothing is left; the message names the smallest budget that would do.
+    """
+    checks: tuple[tuple[str, str, float | None, Callable[[float], str]], ...] = (
+        ("macs", "macs", budget.macs, lambda v: f"{v / 1e6:.3g}MMACs"),
+        ("params", "parameters", budget.params, lambda v: f"{v / 1e6:.3g}Mparams"),
+        ("file_bytes", "file size", budget.file_bytes, lambda v: f"{v / 1e6:.3g}MB"),
+        ("ram_bytes", "peak activation memory", budget.ram_bytes, lambda v: f"{v / 1e3:.4g}KB-ram"),
+    )
+    checked = list(candidates)
+    for attribute, words, limit, show in checks:
+        if limit is None:
+            continue
+        least = min(getattr(c, attribute) for c in candidates)
+        if least > limit:
+            raise BudgetUnmetError(
+                f"nothing fits {show(limit)}: the smallest {words} of all {len(candidates)} candidates is "
+                f"{show(_up(least))}. Raise the budget to at least --budget {show(_up(least))}."
+            )
+        checked = [
+            replace(c, status="over", reason=f"{words} {show(getattr(c, attribute))} over {show(limit)}")
+            if getattr(c, attribute) > limit and c.status != "over"
+            else c
+            for c in checked
+        ]
+    if all(c.status == "over" for c in checked):
+        raise BudgetUnmetError(
+            f"no candidate meets all of {budget.text} together: each alone can be met. Raise one of them."
+        )
+    return checked
+
+
+def _up(value: float) -> float:
+    """Rounded up at the third digit, so that the offered budget really fits."""
+    digits = 10 ** (np.floor(np.log10(value)) - 2)
+    return float(np.ceil(value / digits) * digits)
+
+
+def with_latency(
+    candidates: Sequence[Candidate],
+    budget: Budget,
+    table: LatencyTable,
+    *,
+    threads: int = 1,
+    limit: int = 24,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Candidate]:
+    """Predict every candidate's latency; measure those that the decision hangs on.
+
+    Measured are the front by predicted latency, and the candidates within a quarter of the budget that would be on the
+    front if the prediction were a quarter off; at most `limit`, best expected accuracy first.
+
+    Raises:
+        BudgetUnmetError: the fastest candidate is over the latency budget.
+    """
+    predicted = [replace(c, predicted_ms=table.predict_ms(c.network)) for c in candidates]
+    alive = [c for c in predicted if c.status != "over"]
+    chosen = _to_measure(alive, budget, limit)
+    measured: dict[str, Latency] = {}
+    for i, candidate in enumerate(chosen):
+        measured[candidate.label] = time_network(candidate.network, threads=threads, runs=50, limit_s=0.5)
+        if on_progress is not None:
+            on_progress(i + 1, len(chosen))
+    known = [replace(c, measured=measured.get(c.label)) for c in predicted]
+    if budget.latency_ms is None:
+        return known
+    limit_ms = budget.latency_ms
+    if all(c.latency_ms > limit_ms for c in known if c.status != "over"):
+        best = min((c for c in known if c.status != "over"), key=lambda c: c.latency_ms)
+        smallest = best if best.measured else replace(best, measured=time_network(best.network, threads=threads))
+        if smallest.latency_ms > limit_ms:
+            raise BudgetUnmetError(
+                f"nothing fits {limit_ms:g} ms on this device: the fastest candidate, {smallest.label}, takes "
+                f"{smallest.latency_ms:.3g} ms. Raise the budget to at least --budget {_up(1.1 * smallest.latency_ms):.3g}ms."
+            )
+        known = [smallest if c.label == smallest.label else c for c in known]
+    return [
+        replace(c, status="slow", reason=f"{c.latency_ms:.2f} ms over {limit_ms:g} ms")
+        if c.status != "over" and c.latency_ms > limit_ms
+        else c
+        for c in known
+    ]
+
+
+def _to_measure(alive: Sequence[Candidate], budget: Budget, limit: int) -> list[Candidate]:
+    ceiling = budget.latency_ms if budget.latency_ms is not None else max(c.predicted_ms for c in alive)
+    fast = [c for c in alive if c.predicted_ms <= ceiling] or [min(alive, key=lambda c: c.predicted_ms)]
+    chosen = {c.label: c for c in front(fast)}
+    close = [c for c in alive if 0.75 * ceiling <= c.predicted_ms <= 1.25 * ceiling]
+    for candidate in sorted(close, key=lambda c: -c.expected_top1):
+        beaten = any(
+            other.expected_top1 > candidate.expected_top1 and other.predicted_ms < 0.75 * candidate.predicted_ms
+            for other in alive
+        )
+        if not beaten:
+            chosen.setdefault(candidate.label, candidate)
+    ranked = sorted(chosen.values(), key=lambda c: -c.expected_top1)
+    return ranked[:limit]
+
+
+def front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The Pareto front by (latency, expected accuracy), fastest first."""
+    kept: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.expected_top1)):
+        if not kept or candidate.expected_top1 > kept[-1].expected_top1:
+            kept.append(candidate)
+    return kept
+
+
+def choose(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """At most `count` of the front for the search on the user's images: evenly along it, its top always among them.
+
+    Raises:
+        MisuseError: nothing to choose from.
+    """
+    alive = [c for c in candidates if c.status not in ("over", "slow")]
+    if not alive:
+        raise MisuseError("no candidate is left to choose from.")
+    line = front(alive)
+    if len(line) <= count:
+        return line
+    picks = np.unique(np.round(np.linspace(len(line) - 1, 0, count)).astype(int))
+    return [line[i] for i in picks]
+
+
+def mark(candidates: Sequence[Candidate], changed: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with the changed ones in their places."""
+    by_label = {c.label: c for c in changed}
+    return [by_label.get(c.label, c) for c in candidates]
+
+
+def prediction_error(candidates: Sequence[Candidate]) -> float | None:
+    """Median relative error of predicted against measured latency; None where nothing was measured."""
+    errors = [abs(c.predicted_ms / c.measured.median_ms - 1) for c in candidates if c.measured is not None]
+    return float(np.median(errors)) if errors else None

@@ -1,0 +1,391 @@
+"""`fit`: scan, count, measure, search, train, export, verify, time again, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mobilenets.data.cache import Squares
+from mobilenets.data.folder import Folder, open_folder
+from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.exports import Verification, export, sample_images
+from mobilenets.files import run_folder, write_text
+from mobilenets.fitting.budget import Budget, parse_budget
+from mobilenets.fitting.candidates import (
+    Candidate,
+    choose,
+    front,
+    grid,
+    mark,
+    prediction_error,
+    with_latency,
+    within_counts,
+)
+from mobilenets.fitting.state import State
+from mobilenets.latency import Latency, local_table, processor, time_session
+from mobilenets.model import MobileNet, build, load, save, versions
+from mobilenets.prediction import evaluate_samples, open_model
+from mobilenets.report import draw
+from mobilenets.runtime import describe, open_artifact
+from mobilenets.search import Rung, successive_halving
+from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
+
+SEARCH_SHARE = 0.25
+"""Part of the time after measuring that goes to the search; the winner gets the rest."""
+SEARCH_WIDTH = 8
+"""Most candidates that are tried on the user's images."""
+LEAST_TRIAL_S = 6.0
+"""Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
+CLOSING_S = 12.0
+"""Kept for export, verification and the last measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What `fit` gives back.
+
+    Attributes:
+        model: the winner, trained.
+        artifact: the exported file.
+        report: what `report.json` holds.
+        folder: the run folder.
+    """
+
+    model: MobileNet
+    artifact: Path
+    report: dict[str, Any]
+    folder: Path
+
+
+def fit(
+    data: str | Path,
+    budget: str | Sequence[str],
+    *,
+    minutes: float = 10.0,
+    out: str | Path | None = None,
+    device: str = "local",
+    threads: int = 1,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Fit:
+    """The most accurate MobileNet for these images that meets the budget.
+
+    Args:
+        data: a folder of class folders, or with train/ and val/ (and test/).
+        budget: such as "5ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"; several hold together.
+        minutes: wall-clock time for all of it.
+        out: run folder; None takes the next free runs/fitN.
+        device: where latency is measured: `local`.
+        threads: threads of the artifact's runtime.
+        seed: of split, search and training.
+        resume: go on with the interrupted run in `out`.
+        overwrite: write into a folder that exists.
+        watcher: told about progress.
+
+    Raises:
+        BudgetFormatError: a budget that cannot be read.
+        BudgetUnmetError: nothing fits; the message says the smallest budget that would.
+        DataError: images or labels that cannot be used.
+        VerificationError: the exported file disagrees with the trained model.
+    """
+    watcher = watcher or Watcher()
+    limits = parse_budget(budget)
+    if device != "local":
+        raise MisuseError(f"`device` (={device!r}) must be 'local': this machine is the only device so far.")
+    if not minutes > 0:
+        raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
+    if threads < 1:
+        raise MisuseError(f"`threads` (={threads}) must be at least 1.")
+    folder = open_folder(data, seed=seed)  # bad data and bad budgets are refused before anything is written
+    counted = within_counts(grid(len(folder.classes)), limits)
+    if resume:
+        if out is None:
+            raise MisuseError("--resume needs --out: the run folder to go on with.")
+        run = Path(out)
+        state = State.read(run / "fit.json")
+    else:
+        run = run_folder(out, "fit", overwrite=overwrite)
+        given = [budget] if isinstance(budget, str) else list(budget)
+        state = State(run / "fit.json", str(Path(data).resolve()), given, minutes, threads, seed)
+        _clear(run)
+        state.write()
+    watcher.started(run)
+    job = _Job(run, state, limits, open_folder(data, seed=seed, split_file=run / "split.json"), watcher)
+    try:
+        return job.work(counted)
+    except KeyboardInterrupt:
+        job.keep_time()
+        watcher.note(f"interrupted: go on with the same command and --out {run} --resume.")
+        raise
+
+
+def _clear(run: Path) -> None:
+    """Remove what an earlier run left under the names that this one writes."""
+    names = ["fit.json", "split.json", "report.json", "report.png", "model.onnx", "model.safetensors", f"train/{STATE}"]
+    for path in [*(run / name for name in names), *(run / "search").glob("*.safetensors")]:
+        path.unlink(missing_ok=True)
+
+
+class _Job:
+    """One sitting of a fit. Phases read what the state already holds, so that resuming skips what is done."""
+
+    def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
+        self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
+        self.begin = time.perf_counter()
+        self.spent_before = state.spent_s
+        self.rungs: list[Rung[Candidate]] = []
+
+    def left_s(self) -> float:
+        """Seconds of the user's minutes that are not used yet."""
+        return 60 * self.state.minutes - self.spent_before - (time.perf_counter() - self.begin)
+
+    def keep_time(self) -> None:
+        self.state.spent_s = self.spent_before + time.perf_counter() - self.begin
+        self.state.write()
+
+    def work(self, counted: list[Candidate]) -> Fit:
+        torch.set_num_threads(os.cpu_count() or 1)
+        candidates = self.measure(counted)
+        chosen = choose(candidates, self.search_width())
+        on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
+        candidates = mark(candidates, on_front)
+        size = max(c.network.resolution for c in chosen)
+        train, val = load_splits(self.folder, size, self.watcher)
+        winner, candidates = self.search(chosen, candidates, train, val)
+        while True:
+            model = self.train_winner(winner, train, val)
+            artifact, verification = self.export(model)
+            latency = self.time_again(artifact)
+            if self.fits(artifact, latency):
+                break
+            winner, candidates = self.step_down(winner, candidates, latency)
+        candidates = mark(candidates, [replace(winner, status="winner", measured=latency)])
+        report = self.report(winner, candidates, model, artifact, verification, latency, train, val)
+        return Fit(model, artifact, report, self.run)
+
+    def measure(self, counted: list[Candidate]) -> list[Candidate]:
+        """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
+        threads = self.state.threads
+        self.watcher.phase("latency table of this device")
+        table = local_table(threads=threads, on_progress=self.watcher.advance)
+        if self.state.measured:
+            kept = [
+                replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))
+                for c in counted
+            ]
+            limit = self.budget.latency_ms
+            return [replace(c, status="slow") if limit and c.latency_ms > limit else c for c in kept]
+        self.watcher.phase("measuring candidates")
+        known = with_latency(counted, self.budget, table, threads=threads, on_progress=self.watcher.advance)
+        self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
+        self.keep_time()
+        alive = [c for c in known if c.status not in ("over", "slow")]
+        self.watcher.note(f"{len(alive)} of {len(known)} candidates fit {self.budget.text}")
+        return known
+
+    def search_width(self) -> int:
+        """How many candidates the search has time for; at least 1, which is no search."""
+        seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
+        width = 1
+        while width < SEARCH_WIDTH and seconds / max(1, width.bit_length()) / (width + 1) >= LEAST_TRIAL_S:
+            width += 1
+        return width
+
+    def search(
+        self, chosen: list[Candidate], candidates: list[Candidate], train: Squares, val: Squares
+    ) -> tuple[Candidate, list[Candidate]]:
+        """Successive halving over the front, on the user's images; survivors go on from their weights."""
+        if len(chosen) == 1:
+            return chosen[0], candidates
+        seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
+        best: dict[str, float] = {}
+
+        def evaluate(candidate: Candidate, share: float, rung: int) -> float:
+            key = f"{rung} {candidate.label}"
+            if key not in self.state.scores:
+                self.watcher.phase(f"search, round {rung}: {candidate.label}")
+                self.state.scores[key] = self.trial(candidate, share, train, val)
+                self.keep_time()
+            best[candidate.label] = max(self.state.scores[key], best.get(candidate.label, 0.0))
+            return self.state.scores[key]
+
+        winner, self.rungs = successive_halving(chosen, evaluate, seconds=seconds, on_rung=self._note_rung)
+        tried = [replace(c, status="tried", top1=best[c.label]) for c in chosen]
+        winner = next(c for c in tried if c.label == winner.label)
+        return winner, mark(candidates, tried)
+
+    def _note_rung(self, rung: Rung[Candidate]) -> None:
+        c = rung.candidate
+        self.watcher.note(
+            f"round {rung.number}: {c.label:<44} top-1 {rung.score:6.1%}  {c.latency_ms:.2f} ms  {rung.seconds:.0f} s"
+        )
+
+    def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
+        """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
+        path = self.weights(candidate)
+        model = self.fresh(candidate)
+        recipe = Recipe(minutes=seconds / 60, seed=self.state.seed)
+        training = Training(model, recipe, train, val)
+        save(training.run(on_tick=self.watcher.tick), path)
+        return training.best_top1
+
+    def weights(self, candidate: Candidate) -> Path:
+        """Where the search keeps a candidate's weights."""
+        network = candidate.network
+        return self.run / "search" / f"{network.name}_{network.width:g}_{network.resolution}.safetensors"
+
+    def fresh(self, candidate: Candidate) -> MobileNet:
+        """The candidate's model: as the search left it, or initialised."""
+        path = self.weights(candidate)
+        if path.is_file():
+            return load(path)
+        torch.manual_seed(self.state.seed)
+        return build(candidate.network, self.folder.classes)
+
+    def train_winner(self, winner: Candidate, train: Squares, val: Squares) -> MobileNet:
+        """The rest of the time for the winner, in a run folder of its own; an interrupted one goes on."""
+        from mobilenets.training.state import load_state
+
+        run = self.run / "train"
+        run.mkdir(exist_ok=True)
+        seconds = max(self.left_s() - CLOSING_S, 5.0)
+        state = run / STATE
+        training = Training(self.fresh(winner), Recipe(minutes=seconds / 60, seed=self.state.seed), train, val)
+        if state.is_file():
+            load_state(training, state)
+            whole = training.seconds + seconds
+            training.recipe = replace(training.recipe, minutes=whole / 60)
+        return execute(training, run, self.watcher)
+
+    def export(self, model: MobileNet) -> tuple[Path, Verification]:
+        """Checkpoint and artifact, verified on the validation images."""
+        self.watcher.phase("exporting and verifying")
+        paths = [sample.path for sample in self.folder.splits["val"]]
+        images = sample_images(model, paths)
+        save(model, self.run / "model.safetensors")
+        artifact = self.run / "model.onnx"
+        return artifact, export(model, artifact, images=images)
+
+    def time_again(self, artifact: Path) -> Latency:
+        """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""
+        self.watcher.phase("timing the artifact")
+        session = open_artifact(artifact, threads=self.state.threads)
+        latency = time_session(session, runs=200, limit_s=3.0)
+        for _ in range(2):
+            if self.budget.latency_ms is None or latency.median_ms <= self.budget.latency_ms:
+                break
+            time.sleep(1.0)  # another process may have had the processor
+            latency = min(latency, time_session(session, runs=200, limit_s=3.0), key=lambda v: v.median_ms)
+        return latency
+
+    def fits(self, artifact: Path, latency: Latency) -> bool:
+        """Whether what would be shipped meets the budget, by its real size and latency."""
+        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
+        large = self.budget.file_bytes is not None and artifact.stat().st_size > self.budget.file_bytes
+        return not slow and not large
+
+    def step_down(
+        self, winner: Candidate, candidates: list[Candidate], latency: Latency
+    ) -> tuple[Candidate, list[Candidate]]:
+        """The next best candidate that is clearly faster and smaller; the artifact that is over is removed."""
+        artifact = self.run / "model.onnx"
+        size = artifact.stat().st_size
+        artifact.unlink()
+        self.state.stepped_down.append(winner.label)
+        over = replace(winner, status="slow", measured=latency, reason="over the budget when timed again")
+        candidates = mark(candidates, [over])
+        smaller = [
+            c
+            for c in candidates
+            if c.status in ("front", "tried")
+            and c.label not in self.state.stepped_down
+            and c.latency_ms < 0.9 * winner.latency_ms
+            and c.file_bytes < size
+        ]
+        if not smaller:
+            raise BudgetUnmetError(
+                f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, and no "
+                "smaller candidate is left. Was another program running? Raise the budget or try again."
+            )
+        down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
+        self.watcher.note(
+            f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): stepping down "
+            f"to {down.label}"
+        )
+        (self.run / "train" / STATE).unlink(missing_ok=True)
+        self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again
+        self.keep_time()
+        return down, candidates
+
+    def report(
+        self, winner: Candidate, candidates: list[Candidate], model: MobileNet, artifact: Path,
+        verification: Verification, latency: Latency, train: Squares, val: Squares,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Score the artifact in its runtime, write report.json and the picture."""
+        self.watcher.phase("scoring the artifact")
+        predictor = open_model(artifact)
+        scored = evaluate_samples(predictor, self.folder.splits["val"], on_progress=self.watcher.advance)
+        session = open_artifact(artifact, threads=self.state.threads)
+        network = model.network
+        self.keep_time()
+        report: dict[str, Any] = {
+            "task": "classify",
+            "budget": {"text": self.budget.text, **{k: v for k, v in asdict(self.budget).items() if v is not None}},
+            "device": {"name": processor(), "kind": "local", "cores": os.cpu_count(), **describe(session)},
+            "winner": {
+                "network": network.name,
+                "width": network.width,
+                "resolution": network.resolution,
+                "macs": winner.macs,
+                "params": winner.params,
+                "peak_activation_bytes": winner.ram_bytes,
+                "latency_ms": latency.median_ms,
+                "latency_p90_ms": latency.p90_ms,
+                "latency_runs": latency.runs,
+                "file_bytes": artifact.stat().st_size,
+                "metric": scored.top1,
+                "metric_name": "val_top1",
+                "artifact": str(artifact),
+                "checkpoint": str(self.run / "model.safetensors"),
+            },
+            "verification": verification.to_dict(),
+            "prediction": {
+                "median_error": prediction_error(candidates),
+                "measured": sum(c.measured is not None for c in candidates),
+            },
+            "data": {
+                "path": self.state.data,
+                "classes": list(self.folder.classes),
+                "train_images": len(train.labels),
+                "val_images": scored.images,
+                "skipped": [
+                    {"path": str(path), "error": reason} for path, reason in (*train.skipped, *val.skipped)
+                ],
+            },
+            "seconds": self.state.spent_s,
+            "stepped_down": self.state.stepped_down,
+            "rungs": [
+                {"round": r.number, "candidate": r.candidate.label, "seconds": r.seconds, "top1": r.score}
+                for r in self.rungs
+            ],
+            "candidates": [c.to_dict() for c in candidates],
+            "versions": versions() | {"onnxruntime": session.version, "platform": platform.platform()},
+        }  # fmt: skip
+        if "test" in self.folder.splits:
+            self.watcher.phase("scoring the artifact on test images")
+            tested = evaluate_samples(predictor, self.folder.splits["test"], on_progress=self.watcher.advance)
+            report["winner"]["test_top1"] = tested.top1
+            report["data"]["test_images"] = tested.images
+        write_text(self.run / "report.json", json.dumps(report, indent=2))
+        draw(report, self.run / "report.png")
+        return report

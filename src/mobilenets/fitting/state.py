@@ -1,0 +1,61 @@
+"""What a `fit` has found out so far, in one JSON file: an interrupted run goes on from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mobilenets.errors import MisuseError
+from mobilenets.files import write_text
+from mobilenets.latency import Latency
+
+
+@dataclass
+class State:
+    """Progress of a `fit`.
+
+    Attributes:
+        path: where it is kept.
+        data: resolved folder of images.
+        budgets: as the user gave them.
+        minutes: for the whole run.
+        threads: of the artifact.
+        seed: of everything.
+        spent_s: seconds used so far, over all sittings.
+        measured: latency by candidate label.
+        scores: search results by "rung label".
+        stepped_down: labels that turned out over the budget after training.
+    """
+
+    path: Path
+    data: str
+    budgets: list[str]
+    minutes: float
+    threads: int
+    seed: int
+    spent_s: float = 0.0
+    measured: dict[str, Latency] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    stepped_down: list[str] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Write the state, whole or not at all."""
+        values: dict[str, Any] = {k: v for k, v in self.__dict__.items() if k != "path"}
+        values["measured"] = {label: asdict(latency) for label, latency in self.measured.items()}
+        write_text(self.path, json.dumps(values, indent=1))
+
+    @staticmethod
+    def read(path: Path) -> State:
+        """Read the state of an interrupted run.
+
+        Raises:
+            MisuseError: there is none, or it is damaged.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values["measured"] = {label: Latency(**latency) for label, latency in values["measured"].items()}
+            return State(path=path, **values)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise MisuseError(f"{path.parent}: no interrupted fit to resume ({error}); run without --resume.") from error

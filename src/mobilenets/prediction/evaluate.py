@@ -1,0 +1,125 @@
+"""Labelled images to a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.data.folder import Sample, labelled
+from mobilenets.errors import DataError
+from mobilenets.prediction.predict import loaded_batches
+from mobilenets.prediction.predictor import Predictor, open_model
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model's score on labelled images.
+
+    Attributes:
+        images: how many were scored.
+        top1: part whose most probable class is right.
+        top5: part whose class is among the five most probable (1.0 with five classes or fewer).
+        loss: mean cross-entropy, in nats.
+        skipped: unreadable files with the reason.
+        classes: names, in order.
+        confusion: counts (true class, predicted class).
+    """
+
+    images: int
+    top1: float
+    top5: float
+    loss: float
+    skipped: tuple[tuple[Path, str], ...]
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "task": "classify",
+            "images": self.images,
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "skipped": [{"path": str(path), "error": reason} for path, reason in self.skipped],
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def evaluate(
+    model: Any,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a checkpoint, an exported file or a model in memory on a folder of class folders.
+
+    Args:
+        model: what to score; its own preprocessing is obeyed.
+        data: a folder of class folders, or one with splits.
+        split: of a folder with splits; None takes test, else val.
+        threads: processors to use; None takes all.
+        on_progress: called with (done, all).
+
+    Raises:
+        DataError: classes that the model does not know, or no readable image.
+        MisuseError: no such model or folder.
+    """
+    predictor = open_model(model, threads=threads)
+    samples = labelled(Path(data), predictor.classes, split=split)
+    return evaluate_samples(predictor, samples, on_progress=on_progress)
+
+
+def evaluate_samples(
+    predictor: Predictor, samples: Sequence[Sample], *, on_progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """Score labelled files.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    probabilities: list[NDArray[np.float32]] = []
+    skipped: list[tuple[Path, str]] = []
+    kept: list[Sample] = []
+    by_path = {sample.path: sample for sample in samples}
+    done = 0
+    for batch, images, errors in loaded_batches([s.path for s in samples], predictor):
+        skipped += errors.items()
+        kept += [by_path[path] for path in batch if path not in errors]
+        if len(images):
+            probabilities.append(predictor.run(images))
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done, len(samples))
+    if not kept:
+        raise DataError(f"none of the {len(samples)} images can be read; the first: {skipped[0][1]}")
+    return score(np.concatenate(probabilities), [s.label for s in kept], tuple(skipped), predictor.classes)
+
+
+def score(
+    probabilities: NDArray[np.float32],
+    labels: Sequence[int],
+    skipped: tuple[tuple[Path, str], ...] = (),
+    classes: tuple[str, ...] = (),
+) -> Evaluation:
+    """Top-1, top-5, cross-entropy and confusion of class probabilities (n, classes)."""
+    truth = np.asarray(labels)
+    count = probabilities.shape[1]
+    order = np.argsort(-probabilities, axis=1)
+    hits = order == truth[:, None]
+    confusion = np.zeros((count, count), np.int64)
+    np.add.at(confusion, (truth, order[:, 0]), 1)
+    right = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    loss = float(-np.log(np.maximum(right, 1e-12)).mean())
+    names = classes or tuple(str(i) for i in range(count))
+    return Evaluation(
+        len(truth), float(hits[:, :1].any(1).mean()), float(hits[:, :5].any(1).mean()), loss, skipped, names, confusion
+    )

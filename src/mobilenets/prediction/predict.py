@@ -1,0 +1,112 @@
+"""Image files to labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.data import decode
+from mobilenets.errors import DataError
+from mobilenets.prediction.predictor import Predictor, open_model
+
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of one file.
+
+    Attributes:
+        path: the file.
+        label: most probable class; None where the file cannot be read.
+        score: its probability.
+        top: the most probable classes with their probabilities, best first.
+        error: why the file cannot be read, or None.
+    """
+
+    path: Path
+    label: str | None
+    score: float | None
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        top = [{"label": label, "score": score} for label, score in self.top]
+        return {"path": str(self.path), "label": self.label, "score": self.score, "top": top, "error": self.error}
+
+
+def predict(
+    model: Any,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    top: int = 5,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Prediction]:
+    """Label image files.
+
+    Args:
+        model: a checkpoint, an exported file, or a model in memory.
+        paths: files, folders (searched through) or globs.
+        top: how many classes to list for each file.
+        threads: processors to use; None takes all.
+        on_progress: called with (done, all).
+
+    Raises:
+        MisuseError: no such model or path, or a folder without images. A file that cannot be read is no error: its
+            prediction says why.
+    """
+    predictor = open_model(model, threads=threads)
+    files = decode.find_images([paths] if isinstance(paths, str | Path) else paths)
+    found: list[Prediction] = []
+    for batch, images, errors in loaded_batches(files, predictor):
+        rows = iter(predictor.run(images)) if len(images) else iter(())
+        for path in batch:
+            if path in errors:
+                found.append(Prediction(path, None, None, error=errors[path]))
+            else:
+                found.append(_prediction(path, next(rows), predictor.classes, top))
+        if on_progress is not None:
+            on_progress(len(found), len(files))
+    return found
+
+
+def loaded_batches(
+    files: Sequence[Path], predictor: Predictor, size: int = BATCH
+) -> Iterator[tuple[Sequence[Path], NDArray[np.uint8], dict[Path, str]]]:
+    """(files, readable images as uint8 n h w c in the same order, reasons of the unreadable) a batch.
+
+    The next batch is decoded by threads while the model runs on this one.
+    """
+
+    def load(path: Path) -> NDArray[np.uint8] | str:
+        try:
+            return decode.load_image(path, predictor.preprocessing)
+        except DataError as error:
+            return str(error)
+
+    batches = [files[i : i + size] for i in range(0, len(files), size)]
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(load, path) for path in batches[0]] if batches else []
+        for i, batch in enumerate(batches):
+            results = [future.result() for future in waiting]
+            if i + 1 < len(batches):
+                waiting = [pool.submit(load, path) for path in batches[i + 1]]
+            errors = {path: r for path, r in zip(batch, results, strict=True) if isinstance(r, str)}
+            images = [r for r in results if not isinstance(r, str)]
+            size_px = predictor.preprocessing.resolution
+            stacked = np.stack(images) if images else np.zeros((0, size_px, size_px, 3), np.uint8)
+            yield batch, stacked, errors
+
+
+def _prediction(path: Path, row: NDArray[np.float32], classes: tuple[str, ...], top: int) -> Prediction:
+    order = np.argsort(-row)[:top]
+    named = tuple((classes[i] if i < len(classes) else str(i), float(row[i])) for i in order.tolist())
+    return Prediction(path, named[0][0], named[0][1], named)

@@ -1,0 +1,70 @@
+"""One face for a checkpoint and an exported file: uint8 images in, class probabilities out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.errors import MisuseError
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.runtime import SUFFIXES, open_artifact
+
+
+class Predictor(Protocol):
+    """Anything that turns preprocessed images into probabilities."""
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        ...
+
+
+class _Checkpoint:
+    """A PyTorch model as a `Predictor`."""
+
+    def __init__(self, model: Any, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.model = model.eval()
+        self.classes: tuple[str, ...] = model.info.classes
+        self.preprocessing: Preprocessing = model.info.preprocessing
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        from mobilenets.model import normalise
+
+        with torch.inference_mode():
+            logits = self.model(normalise(torch.from_numpy(images), self.preprocessing))
+            probabilities: NDArray[np.float32] = logits.softmax(-1).numpy()
+        return probabilities
+
+
+def open_model(model: Any, *, threads: int | None = None) -> Predictor:
+    """A checkpoint (`.safetensors`), an exported file (`.onnx`), or a model in memory, ready to predict.
+
+    torch is imported only for a checkpoint. `threads` defaults to all processors.
+
+    Raises:
+        MisuseError: no such file, or a kind that is not known.
+    """
+    threads = threads or os.cpu_count() or 1
+    if not isinstance(model, str | Path):
+        return _Checkpoint(model, threads)
+    suffix = Path(model).suffix.lower()
+    if suffix in SUFFIXES:
+        return open_artifact(model, threads=threads)
+    if suffix in {".safetensors", ".pth", ".pt", ".pkl", ".ckpt"}:
+        from mobilenets.model import load
+
+        return _Checkpoint(load(model), threads)
+    known = ", ".join([".safetensors", *SUFFIXES])
+    what = "no such file" if not Path(model).exists() else "not a model"
+    raise MisuseError(f"{what}: {model}. Expected a checkpoint or an exported file ({known}).")

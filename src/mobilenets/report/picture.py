@@ -1,0 +1,119 @@
+"""One page: what could be built, what fits, what was tried on the user's images, what won."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilenets.training.pictures import figure, save_figure
+
+_COLORS = {
+    "mobilenet_v1": "tab:blue",
+    "mobilenet_v2": "tab:orange",
+    "mobilenet_v3_large": "tab:green",
+    "mobilenet_v3_small": "tab:red",
+    "mobilenet_v3_large_minimalistic": "tab:olive",
+    "mobilenet_v3_small_minimalistic": "tab:pink",
+}
+
+
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Draw `report.json`: left what the tables promise, right what the user's images said."""
+    made = figure(12.5, 6.2)
+    left, right = made.subplots(1, 2)
+    candidates, winner = report["candidates"], report["winner"]
+    _promises(left, candidates, winner, report["budget"].get("latency_ms"))
+    _tried(right, candidates, winner, report["budget"].get("latency_ms"))
+    made.suptitle(
+        f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px: top-1 {winner['metric']:.1%} on "
+        f"{report['data']['val_images']} validation images, {winner['latency_ms']:.2f} ms, "
+        f"{winner['file_bytes'] / 1e6:.2f} MB\n"
+        f"budget: {report['budget']['text']}; {report['device']['name']}, {report['device']['runtime']}, "
+        f"{report['device']['threads']} thread",
+        fontsize=11,
+    )
+    save_figure(made, path)
+
+
+def _latency(candidate: Mapping[str, Any]) -> float:
+    measured = candidate["measured_ms"]
+    return float(measured if measured is not None else candidate["predicted_ms"])
+
+
+def _promises(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None) -> None:
+    """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
+    for name in dict.fromkeys(c["network"] for c in candidates):
+        color = _COLORS.get(name, "grey")
+        of_family = [c for c in candidates if c["network"] == name]
+        for measured in (True, False):
+            points = [c for c in of_family if (c["measured_ms"] is not None) == measured]
+            axes.scatter(
+                [_latency(c) for c in points],
+                [c["expected_top1_percent"] for c in points],
+                s=26 if measured else 12,
+                facecolors=color if measured else "none",
+                edgecolors=color,
+                alpha=0.95 if measured else 0.4,
+                linewidths=0.8,
+                label=name.removeprefix("mobilenet_") if measured or not any(c["measured_ms"] for c in of_family) else None,
+            )
+    line = sorted((c for c in candidates if c["status"] in ("front", "tried", "winner")), key=_latency)
+    axes.plot([_latency(c) for c in line], [c["expected_top1_percent"] for c in line], "-", color="0.35", lw=1, zorder=0)
+    chosen = next(c for c in candidates if c["status"] == "winner")
+    axes.plot(winner["latency_ms"], chosen["expected_top1_percent"], "*", ms=20, mec="black", mfc="gold", zorder=5)
+    _budget_line(axes, limit)
+    axes.set(
+        xscale="log",
+        xlabel="latency of one image, ms (filled: measured; hollow: predicted)",
+        ylabel="ImageNet top-1 of the table, % (published or interpolated)",
+        title=f"{len(candidates)} candidates; the line is the front that fits",
+    )
+    axes.legend(frameon=False, fontsize=8, loc="lower right", title="MobileNet", title_fontsize=8)
+    _tidy(axes)
+
+
+def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None) -> None:
+    """Accuracy on the user's validation images after the short search, and the winner after its long training."""
+    tried = sorted((c for c in candidates if c["search_top1"] is not None), key=_latency)
+    for i, c in enumerate(tried):
+        x, y = _latency(c), 100 * c["search_top1"]
+        axes.scatter(x, y, s=36, color=_COLORS.get(c["network"], "grey"))
+        text = f"{c['network'].removeprefix('mobilenet_')} {c['width']:g} @{c['resolution']}"
+        axes.annotate(text, (x, y), (0, 7 if i % 2 else -13), textcoords="offset points", ha="center", fontsize=7)
+    x, y = winner["latency_ms"], 100 * winner["metric"]
+    axes.plot(x, y, "*", ms=20, mec="black", mfc="gold", zorder=5, label="the winner, trained to the end")
+    before = next((100 * c["search_top1"] for c in tried if c["status"] == "winner"), None)
+    if before is not None:
+        axes.annotate("", (x, y), (x, before), arrowprops={"arrowstyle": "->", "color": "0.5"})
+    _budget_line(axes, limit)
+    axes.margins(x=0.25, y=0.12)
+    axes.set(
+        xscale="log",
+        xlabel="measured latency of one image, ms",
+        ylabel="top-1 on the validation images, %",
+        title=f"{len(tried)} tried on these images, equal time each" if tried else "one network on the front: no search",
+    )
+    axes.set_ylim(top=max(102.0, axes.get_ylim()[1]) if y > 85 else None)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _tidy(axes)
+
+
+def _budget_line(axes: Any, limit: float | None) -> None:
+    if limit is None:
+        return
+    axes.axvline(limit, color="firebrick", lw=1.2, ls="--")
+    axes.text(
+        limit, 0.02, f" budget {limit:g} ms", color="firebrick", fontsize=8, rotation=90, ha="right", va="bottom",
+        transform=axes.get_xaxis_transform(),
+    )  # fmt: skip
+
+
+def _tidy(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,282 @@
+"""The training loop: in memory, by epochs or by the clock, resumable at every epoch and interrupt."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mobilenets.data.augment import augment, mix, plain
+from mobilenets.data.batches import eval_batches, train_batches
+from mobilenets.data.cache import Squares
+from mobilenets.model import MobileNet, normalise
+from mobilenets.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes:
+        epoch: passes over the training images so far (a fraction where the clock cut in).
+        step: optimiser steps so far.
+        seconds: training time so far, validation included.
+        lr: learning rate at the end.
+        resolution: of the last batch, in pixels.
+        train_loss: mean over the steps since the last line.
+        val_loss: cross-entropy of the averaged weights on the validation images.
+        val_top1: their accuracy.
+        images_per_s: training throughput since the last line.
+    """
+
+    epoch: float
+    step: int
+    seconds: float
+    lr: float
+    resolution: int
+    train_loss: float
+    val_loss: float
+    val_top1: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a progress display gets after each step."""
+
+    fraction: float
+    epoch: float
+    loss: float
+    images_per_s: float
+    seconds_left: float
+
+
+@dataclass
+class Training:
+    """A training in progress: everything that a resume needs is an attribute.
+
+    `model` is what the optimiser moves; `average` is the exponential moving average of its weights, which is validated,
+    kept and deployed.
+    """
+
+    model: MobileNet
+    recipe: Recipe
+    train: Squares
+    val: Squares
+    average: MobileNet = field(init=False)
+    optimizer: torch.optim.AdamW = field(init=False)
+    history: list[Epoch] = field(default_factory=list)
+    step: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+    best_top1: float = -1.0
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self.model.dropout = recipe.dropout
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = recipe.bn_momentum
+        self.average = copy.deepcopy(self.model).eval()
+        self.batch_size = min(recipe.batch_size, max(8, len(self.train.labels) // 8))
+        self.peak_lr = recipe.lr * math.sqrt(self.batch_size / 128)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, recipe.weight_decay), lr=self.peak_lr, foreach=True)
+        self.steps_per_epoch = max(1, len(self.train.labels) // self.batch_size)
+
+    @property
+    def fraction(self) -> float:
+        """Part of the training that is done, from 0 to 1."""
+        if self.recipe.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        assert self.recipe.epochs is not None
+        return min(1.0, self.step / (self.recipe.epochs * self.steps_per_epoch))
+
+    def run(
+        self,
+        *,
+        on_tick: Callable[[Tick], None] | None = None,
+        on_epoch: Callable[[Epoch, bool], None] | None = None,
+    ) -> MobileNet:
+        """Train to the end; returns the averaged model in evaluation mode.
+
+        Args:
+            on_tick: called after each step.
+            on_epoch: called after each validation with the new line and whether it is the best so far.
+        """
+        if self.step == 0 and self.recipe.precision != "fp32":
+            self.dtype = self._faster_dtype() if self.recipe.precision == "auto" else torch.bfloat16
+        while self.fraction < 1.0:
+            self._epoch(on_tick, on_epoch)
+        return self.average
+
+    def _epoch(
+        self, on_tick: Callable[[Tick], None] | None, on_epoch: Callable[[Epoch, bool], None] | None
+    ) -> None:
+        """The rest of the current epoch; validates at its end, or when the clock runs out.
+
+        Under a clock, epochs shorter than a twelfth of the training validate together.
+        """
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        begin = last = time.perf_counter()
+        losses, images = 0.0, 0
+        skip = self.step - self.epoch * self.steps_per_epoch
+        steps = 0
+        while True:
+            batches = train_batches(self.train, self.batch_size, seed=self.recipe.seed, epoch=self.epoch)
+            for i, (pixels, labels) in enumerate(batches):
+                if i < skip:
+                    continue
+                losses += self._step(pixels, labels, generator)
+                steps += 1
+                images += len(labels)
+                now = time.perf_counter()
+                self.seconds += now - last
+                last = now
+                if on_tick is not None:
+                    on_tick(self._tick(losses / steps, images / max(now - begin, 1e-9)))
+                if self.fraction >= 1.0:
+                    break
+            skip = 0
+            whole = self.step // self.steps_per_epoch
+            self.epoch = whole
+            if self.fraction >= 1.0 or self.recipe.minutes is None:
+                break
+            since = self.seconds - (self.history[-1].seconds if self.history else 0.0)
+            if since > 60 * self.recipe.minutes / 12:
+                break
+        speed = images / max(time.perf_counter() - begin, 1e-9)
+        self._validate(losses / max(steps, 1), speed, on_epoch)
+
+    def _step(self, pixels: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+        recipe = self.recipe
+        lr = self.lr_at(self.fraction)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        batch = augment(pixels, self.resolution_at(self.fraction), recipe.augmentation, generator)
+        targets = F.one_hot(labels, self.model.network.classes).float()
+        if recipe.mixup:
+            batch, targets = mix(batch, targets, recipe.mixup, generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype is torch.bfloat16):
+            logits = self.model(normalise(batch, self.model.info.preprocessing))
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return float(loss.detach())
+
+    def lr_at(self, fraction: float) -> float:
+        """Learning rate at a part of the training: linear warm-up, then a cosine to zero."""
+        warmup = self.recipe.warmup
+        if fraction < warmup:
+            return self.peak_lr * (0.02 + 0.98 * fraction / warmup)
+        return self.peak_lr * 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+
+    def resolution_at(self, fraction: float) -> int:
+        """Training resolution at a part of the training, a multiple of 32 below the final one."""
+        final = self.model.network.resolution
+        recipe = self.recipe
+        if recipe.low_resolution >= 1.0 or fraction >= recipe.grow_until or self.model.network.padding == "same":
+            return final
+        start = recipe.low_resolution * final
+        grown = start + (final - start) * fraction / recipe.grow_until
+        return min(final, max(32, round(grown / 32) * 32))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the average towards the weights; at the start over a tenth of the steps, so that it is not stale."""
+        decay = min(self.recipe.ema_decay, self.step / (self.step + 9))
+        averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
+        current = [t for t in self.model.state_dict().values() if t.is_floating_point()]
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def _validate(
+        self, train_loss: float, images_per_s: float, on_epoch: Callable[[Epoch, bool], None] | None
+    ) -> None:
+        begin = time.perf_counter()
+        probabilities, labels = predict_squares(self.average, self.val)
+        right = (probabilities.argmax(1) == labels).float().mean().item()
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), labels).item()
+        self.seconds += time.perf_counter() - begin
+        line = Epoch(
+            self.step / self.steps_per_epoch,
+            self.step,
+            self.seconds,
+            self.lr_at(self.fraction),
+            self.resolution_at(self.fraction),
+            train_loss,
+            loss,
+            right,
+            images_per_s,
+        )
+        self.history.append(line)
+        best = right >= self.best_top1
+        self.best_top1 = max(right, self.best_top1)
+        if on_epoch is not None:
+            on_epoch(line, best)
+
+    def _tick(self, loss: float, images_per_s: float) -> Tick:
+        fraction = self.fraction
+        if self.recipe.minutes is not None:
+            left = 60 * self.recipe.minutes - self.seconds
+        else:
+            left = self.seconds * (1 - fraction) / max(fraction, 1e-6)
+        return Tick(fraction, self.step / self.steps_per_epoch, loss, images_per_s, max(left, 0.0))
+
+    def _faster_dtype(self) -> torch.dtype:
+        """Time a forward and backward pass in fp32 and in bf16; the faster one wins, fp32 on a near tie."""
+        resolution = self.model.network.resolution
+        pixels = torch.rand(min(self.batch_size, 32), self.model.network.in_channels, resolution, resolution)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        times = {dtype: _time_pass(copy.deepcopy(self.model), pixels, dtype) for dtype in _DTYPES}
+        return torch.bfloat16 if times[torch.bfloat16] < 0.9 * times[torch.float32] else torch.float32
+
+
+_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def _time_pass(model: MobileNet, pixels: Tensor, dtype: torch.dtype) -> float:
+    model.train()
+    best = math.inf
+    for _ in range(3):
+        begin = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            model(pixels).float().sum().backward()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices and filters only: batch norm and biases are vectors."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def predict_squares(model: MobileNet, squares: Squares, batch_size: int = 64) -> tuple[Tensor, Tensor]:
+    """(probabilities (n, classes), labels (n,)) of decoded images, resized to the model's resolution."""
+    model.eval()
+    probabilities, labels = [], []
+    with torch.inference_mode():
+        for pixels, truth in _eval(squares, batch_size):
+            images = normalise(plain(pixels, model.network.resolution), model.info.preprocessing)
+            probabilities.append(model(images).softmax(-1))
+            labels.append(truth)
+    return torch.cat(probabilities), torch.cat(labels)
+
+
+def _eval(squares: Squares, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return iter(eval_batches(squares, batch_size))

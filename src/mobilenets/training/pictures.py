@@ -1,0 +1,108 @@
+"""What a training looked like: curves, confusion, sample predictions. Where a person would rather look than read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.files import replacing
+from mobilenets.training.loop import Epoch
+
+
+def figure(width: float, height: float) -> Any:
+    """A matplotlib figure that needs no display, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save_figure(made: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        made.savefig(temporary, dpi=110, format="png")
+
+
+def curves(history: Sequence[Epoch], path: Path, title: str) -> None:
+    """Loss and accuracy over epochs."""
+    made = figure(9, 3.6)
+    loss, accuracy = made.subplots(1, 2)
+    epochs = [line.epoch for line in history]
+    marker = "o" if len(history) < 25 else ""
+    loss.plot(epochs, [line.train_loss for line in history], label="training (augmented, smoothed)", marker=marker, ms=3)
+    loss.plot(epochs, [line.val_loss for line in history], label="validation", marker=marker, ms=3)
+    loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    loss.legend(frameon=False)
+    top1 = [100 * line.val_top1 for line in history]
+    best = int(np.argmax(top1))
+    accuracy.plot(epochs, top1, marker=marker, ms=3, color="tab:green")
+    accuracy.plot(epochs[best], top1[best], "*", ms=13, color="tab:green")
+    accuracy.annotate(
+        f"{top1[best]:.1f} %", (epochs[best], top1[best]), (0, -16), textcoords="offset points", ha="center"
+    )
+    accuracy.set(xlabel="epoch", ylabel="validation top-1, %", ylim=(0, 102))
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    made.suptitle(title)
+    save_figure(made, path)
+
+
+def confusion(counts: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """True class (rows) against predicted class (columns), in percent of the true class."""
+    n = len(classes)
+    side = min(14.0, 3.0 + 0.45 * n)
+    made = figure(side, side * 0.92)
+    axes = made.subplots()
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    made.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
+    if n <= 40:
+        axes.set_xticks(range(n), classes, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(n), classes)
+    if n <= 20:
+        for i, j in np.argwhere(counts > 0):
+            color = "white" if share[i, j] > 55 else "black"
+            axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    total, right = int(counts.sum()), int(np.trace(counts))
+    axes.set(xlabel="predicted", ylabel="true", title=f"{right} of {total} right ({100 * right / max(total, 1):.1f} %)")
+    save_figure(made, path)
+
+
+def samples(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    count: int = 24,
+) -> None:
+    """A sheet of validation images with what the model says; wrong ones first and in red, half of the sheet at most."""
+    predicted = probabilities.argmax(1)
+    generator = np.random.default_rng(0)
+    wrong = generator.permutation(np.flatnonzero(predicted != labels))[: count // 2]
+    right = generator.permutation(np.flatnonzero(predicted == labels))[: count - len(wrong)]
+    chosen = [*wrong, *right]
+    columns = 8
+    rows = max(1, -(-len(chosen) // columns))
+    made = figure(columns * 1.5, rows * 1.85)
+    grid = np.atleast_1d(made.subplots(rows, columns, squeeze=False)).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, i in zip(grid, chosen, strict=False):
+        axes.imshow(images[i], interpolation="nearest")
+        good = predicted[i] == labels[i]
+        said = f"{classes[predicted[i]]} {100 * probabilities[i].max():.0f} %"
+        axes.set_title(
+            said if good else f"{said}\nis {classes[labels[i]]}", fontsize=8, color="black" if good else "firebrick"
+        )
+    share = float((predicted == labels).mean()) if len(labels) else 0.0
+    made.suptitle(f"validation images: {len(wrong)} of the wrong ones (red) first; {share:.1%} of all are right")
+    save_figure(made, path)
