@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from mobilenets.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from mobilenets.costs import cost
     from mobilenets.errors import MobileNetsError
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from mobilenets.training import train
     from mobilenets.zoo import network, networks
 
-__version__ = "0.1.0"
 
 # rooms are nouns and the public face is verbs, so that no room ever hides a function of the same name (ADR 2)
 _HOME = {

@@ -50,5 +50,5 @@ class Preprocessing:
         known = {f.name for f in fields(Preprocessing)}
         if unknown := set(values) - known:
             raise MisuseError(f"preprocessing: unknown fields {sorted(unknown)}; known: {sorted(known)}.")
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return Preprocessing(**plain)

@@ -146,9 +146,7 @@ def test_writer(tmp_path: Path) -> None:
 
 def test_writer_gives_the_same_files_with_more_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
-        write_classification(
-            tmp_path / str(workers), per_class_train=2, per_class_val=1, size=32, workers=workers
-        )
+        write_classification(tmp_path / str(workers), per_class_train=2, per_class_val=1, size=32, workers=workers)
     for file in (tmp_path / "1").rglob("*.jpg"):
         other = tmp_path / "2" / file.relative_to(tmp_path / "1")
         assert other.read_bytes() == file.read_bytes()

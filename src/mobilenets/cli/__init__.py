@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from mobilenets import __version__
 from mobilenets.errors import MobileNetsError, UnknownNameError
+from mobilenets.version import __version__
 
 VERBS: dict[str, str] = {
     "fit": "The most accurate MobileNet that fits a budget: searched, trained, exported, measured, verified.",

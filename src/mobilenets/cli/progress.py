@@ -5,17 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from mobilenets.cli.output import stderr
-
-if TYPE_CHECKING:
-    from mobilenets.training import Epoch, Tick
+from mobilenets.watching import Epoch, Tick, Watcher
 
 
-class Display:
+class Display(Watcher):
     """A `Watcher` that draws one live line per phase and keeps notes above it.
 
     Where stderr is no terminal, phases, validations and notes are plain lines. `quiet` keeps only the notes.

@@ -60,4 +60,6 @@ def run(
         network_keys = {"network": model.network.name, "width": width, "resolution": model.network.resolution}
         print_json({"task": "classify", **network_keys, "folder": str(where), **metrics})
         return
-    stdout().print(f"top-1 {metrics['val_top1']:.1%} on the validation images; best checkpoint {where}/best.safetensors")
+    stdout().print(
+        f"top-1 {metrics['val_top1']:.1%} on the validation images; best checkpoint {where}/best.safetensors"
+    )

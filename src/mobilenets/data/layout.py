@@ -53,7 +53,7 @@ def read_layout(root: Path, *, need_classes: int = 2) -> dict[str, ByClass]:
         return {"all": _by_class(root, need_classes)}
     # The labels of competitions' test images are kept back: nothing to learn or measure there.
     usable = {s: f for s, f in folders.items() if s != "test" or len(folders) == 1 or _subfolders(f)}
-    return {name: _by_class(folder, need_classes) for name, folder in usable.items()}
+    return {name: _by_class(folder, need_classes if name == "train" else 1) for name, folder in usable.items()}
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

@@ -58,4 +58,6 @@ class State:
             values["measured"] = {label: Latency(**latency) for label, latency in values["measured"].items()}
             return State(path=path, **values)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise MisuseError(f"{path.parent}: no interrupted fit to resume ({error}); run without --resume.") from error
+            raise MisuseError(
+                f"{path.parent}: no interrupted fit to resume ({error}); run without --resume."
+            ) from error

@@ -65,7 +65,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def time_call(call: Callable[[], object], *, runs: int = 50, warmup_s: float = 0.1, limit_s: float = 2.0) -> list[float]:
+def time_call(
+    call: Callable[[], object], *, runs: int = 50, warmup_s: float = 0.1, limit_s: float = 2.0
+) -> list[float]:
     """Milliseconds of repeated calls, after `warmup_s` seconds (and at least 5 calls) of warming up.
 
     At least 10 calls are timed; beyond those, none starts after `limit_s` seconds.

@@ -95,8 +95,7 @@ def load_tensors(model: MobileNet, tensors: Mapping[str, Tensor], *, where: str)
         lines += [f"  + {key} {_shape(found[key])}" for key in sorted(found) if wanted.get(key) != found[key]]
         shown = "\n".join(lines[:20]) + (f"\n  ... and {len(lines) - 20} more" if len(lines) > 20 else "")
         raise CheckpointError(
-            f"{where}: its tensors do not fit {model.network.label} "
-            f"(- the network expects, + the file holds):\n{shown}"
+            f"{where}: its tensors do not fit {model.network.label} (- the network expects, + the file holds):\n{shown}"
         )
     model.load_state_dict(dict(tensors))
 
@@ -108,7 +107,7 @@ def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
 
 def versions() -> dict[str, str]:
     """Versions that made a file."""
-    from mobilenets import __version__
+    from mobilenets.version import __version__
 
     return {"mobilenets": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
@@ -119,6 +118,8 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _refuse_strangers(path: Path) -> None:
     if path.suffix in {".pth", ".pt", ".pkl", ".ckpt"}:
-        raise MisuseError(f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file.")
+        raise MisuseError(
+            f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file."
+        )
     if not path.is_file():
         raise MisuseError(f"no such checkpoint: {path}.")

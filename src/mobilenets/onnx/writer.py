@@ -258,8 +258,8 @@ def _activation(graph: _Graph, node: Activation) -> None:
         case Act.RELU:
             graph.op("Relu", node.inputs, node.name)
         case Act.RELU6:
-            low = graph.constant(f"{node.name}.min", np.float32(0))
-            high = graph.constant(f"{node.name}.max", np.float32(6))
+            low = graph.constant(f"{node.name}.min", np.array(0, np.float32))
+            high = graph.constant(f"{node.name}.max", np.array(6, np.float32))
             graph.op("Clip", [*node.inputs, low, high], node.name)
         case Act.HSWISH:
             graph.op("HardSwish", node.inputs, node.name)

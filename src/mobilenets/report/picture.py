@@ -41,7 +41,9 @@ def _latency(candidate: Mapping[str, Any]) -> float:
     return float(measured if measured is not None else candidate["predicted_ms"])
 
 
-def _promises(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None) -> None:
+def _promises(
+    axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None
+) -> None:
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
     for name in dict.fromkeys(c["network"] for c in candidates):
         color = _COLORS.get(name, "grey")
@@ -56,10 +58,14 @@ def _promises(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mappin
                 edgecolors=color,
                 alpha=0.95 if measured else 0.4,
                 linewidths=0.8,
-                label=name.removeprefix("mobilenet_") if measured or not any(c["measured_ms"] for c in of_family) else None,
+                label=name.removeprefix("mobilenet_")
+                if measured or not any(c["measured_ms"] for c in of_family)
+                else None,
             )
     line = sorted((c for c in candidates if c["status"] in ("front", "tried", "winner")), key=_latency)
-    axes.plot([_latency(c) for c in line], [c["expected_top1_percent"] for c in line], "-", color="0.35", lw=1, zorder=0)
+    axes.plot(
+        [_latency(c) for c in line], [c["expected_top1_percent"] for c in line], "-", color="0.35", lw=1, zorder=0
+    )
     chosen = next(c for c in candidates if c["status"] == "winner")
     axes.plot(winner["latency_ms"], chosen["expected_top1_percent"], "*", ms=20, mec="black", mfc="gold", zorder=5)
     _budget_line(axes, limit)
@@ -92,7 +98,9 @@ def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[s
         xscale="log",
         xlabel="measured latency of one image, ms",
         ylabel="top-1 on the validation images, %",
-        title=f"{len(tried)} tried on these images, equal time each" if tried else "one network on the front: no search",
+        title=f"{len(tried)} tried on these images, equal time each"
+        if tried
+        else "one network on the front: no search",
     )
     axes.set_ylim(top=max(102.0, axes.get_ylim()[1]) if y > 85 else None)
     axes.legend(frameon=False, fontsize=8, loc="lower right")

@@ -118,13 +118,19 @@ def _value(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is types.UnionType and value is None:
         return None
+    if isinstance(value, tuple):
+        return value  # the rows, read before
     if origin is tuple:
-        return tuple(value)
+        if not isinstance(value, list):
+            raise MisuseError(f"{where}: expected a list of numbers, got {value!r}.")
+        return tuple(_value(item, typing.get_args(hint)[0], f"{where}[{i}]") for i, item in enumerate(value))
     wanted = typing.get_args(hint)[0] if origin is types.UnionType else hint
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise MisuseError(f"{where}: expected {wanted.__name__}, got {value!r}.")
-    if wanted is int and value < 0:
-        raise MisuseError(f"{where}: must not be negative, got {value}.")
+    if wanted is int and value < (0 if where.endswith(", pad") else 1):
+        raise MisuseError(f"{where}: must be {'0 or more' if where.endswith(', pad') else 'at least 1'}, got {value}.")
+    if wanted is float and not 0 <= value < float("inf"):
+        raise MisuseError(f"{where}: must be a number from 0, got {value}.")
     return value

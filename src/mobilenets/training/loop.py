@@ -18,44 +18,7 @@ from mobilenets.data.batches import eval_batches, train_batches
 from mobilenets.data.cache import Squares
 from mobilenets.model import MobileNet, normalise
 from mobilenets.training.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One line of the history.
-
-    Attributes:
-        epoch: passes over the training images so far (a fraction where the clock cut in).
-        step: optimiser steps so far.
-        seconds: training time so far, validation included.
-        lr: learning rate at the end.
-        resolution: of the last batch, in pixels.
-        train_loss: mean over the steps since the last line.
-        val_loss: cross-entropy of the averaged weights on the validation images.
-        val_top1: their accuracy.
-        images_per_s: training throughput since the last line.
-    """
-
-    epoch: float
-    step: int
-    seconds: float
-    lr: float
-    resolution: int
-    train_loss: float
-    val_loss: float
-    val_top1: float
-    images_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What a progress display gets after each step."""
-
-    fraction: float
-    epoch: float
-    loss: float
-    images_per_s: float
-    seconds_left: float
+from mobilenets.watching import Epoch, Tick
 
 
 @dataclass
@@ -118,9 +81,7 @@ class Training:
             self._epoch(on_tick, on_epoch)
         return self.average
 
-    def _epoch(
-        self, on_tick: Callable[[Tick], None] | None, on_epoch: Callable[[Epoch, bool], None] | None
-    ) -> None:
+    def _epoch(self, on_tick: Callable[[Tick], None] | None, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
         """The rest of the current epoch; validates at its end, or when the clock runs out.
 
         Under a clock, epochs shorter than a twelfth of the training validate together.
@@ -170,7 +131,7 @@ class Training:
             logits = self.model(normalise(batch, self.model.info.preprocessing))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.step += 1
         self._update_average()
@@ -201,9 +162,7 @@ class Training:
         current = [t for t in self.model.state_dict().values() if t.is_floating_point()]
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
-    def _validate(
-        self, train_loss: float, images_per_s: float, on_epoch: Callable[[Epoch, bool], None] | None
-    ) -> None:
+    def _validate(self, train_loss: float, images_per_s: float, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
         begin = time.perf_counter()
         probabilities, labels = predict_squares(self.average, self.val)
         right = (probabilities.argmax(1) == labels).float().mean().item()

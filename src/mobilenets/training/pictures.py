@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.files import replacing
-from mobilenets.training.loop import Epoch
+from mobilenets.watching import Epoch
 
 
 def figure(width: float, height: float) -> Any:
@@ -35,7 +35,9 @@ def curves(history: Sequence[Epoch], path: Path, title: str) -> None:
     loss, accuracy = made.subplots(1, 2)
     epochs = [line.epoch for line in history]
     marker = "o" if len(history) < 25 else ""
-    loss.plot(epochs, [line.train_loss for line in history], label="training (augmented, smoothed)", marker=marker, ms=3)
+    loss.plot(
+        epochs, [line.train_loss for line in history], label="training (augmented, smoothed)", marker=marker, ms=3
+    )
     loss.plot(epochs, [line.val_loss for line in history], label="validation", marker=marker, ms=3)
     loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     loss.legend(frameon=False)

@@ -64,3 +64,10 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Recipe:
+        """From plain JSON values."""
+        plain = {k: v for k, v in values.items() if k != "augmentation"}
+        drawn: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
+        return Recipe(**plain, augmentation=Augmentation(**drawn))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mobilenets.data.augment import Augmentation
 from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
 from mobilenets.errors import CheckpointError, MisuseError
@@ -21,35 +20,14 @@ from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
 from mobilenets.training import pictures
-from mobilenets.training.loop import Epoch, Tick, Training, predict_squares
+from mobilenets.training.loop import Training, predict_squares
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.state import load_state, save_state
+from mobilenets.watching import Epoch, Watcher
 
 STATE = "resume.safetensors"
 MARGIN = 1.15
 """Images are kept this much larger than the network's input, so that random crops do not have to be enlarged."""
-
-
-class Watcher:
-    """What a training tells while it works; every method may be overridden."""
-
-    def started(self, folder: Path) -> None:
-        """The run folder is made, or found again."""
-
-    def phase(self, name: str, total: int | None = None) -> None:
-        """A new phase begins; `total` counts its steps where known."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Images decoded so far."""
-
-    def tick(self, tick: Tick) -> None:
-        """A training step is done."""
-
-    def epoch(self, line: Epoch, best: bool) -> None:
-        """A validation is done."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
 
 
 def train(
@@ -125,9 +103,7 @@ def _resume(out: str | Path | None, data: str | Path, watcher: Watcher) -> Mobil
             watcher.note(f"{run} is finished already.")
             return load(run / "best.safetensors")
         raise CheckpointError(f"{run}: it stopped before the first checkpoint; start again with --overwrite.")
-    values = settings["recipe"]
-    pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in values.pop("augmentation").items()}
-    recipe = Recipe(**values, augmentation=Augmentation(**pairs))
+    recipe = Recipe.from_dict(settings["recipe"])
     table = table_json.from_dict(settings["table"], where=str(run / "settings.json"))
     folder = open_folder(data, seed=recipe.seed, split_file=run / "split.json")
     return _run(table, folder, recipe, run, watcher, state=run / STATE)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mobilenets.errors import CheckpointError
 from mobilenets.files import replacing
-from mobilenets.training.loop import Epoch, Training
+from mobilenets.training.loop import Training
+from mobilenets.watching import Epoch
 
 
 def save_state(training: Training, path: Path) -> None:

@@ -1,0 +1,66 @@
+"""What long work tells while it goes on. Plain data and a silent listener: displays override what they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes:
+        epoch: passes over the training images so far (a fraction where the clock cut in).
+        step: optimiser steps so far.
+        seconds: training time so far, validation included.
+        lr: learning rate at the end.
+        resolution: of the last batch, in pixels.
+        train_loss: mean over the steps since the last line.
+        val_loss: cross-entropy of the averaged weights on the validation images.
+        val_top1: their accuracy.
+        images_per_s: training throughput since the last line.
+    """
+
+    epoch: float
+    step: int
+    seconds: float
+    lr: float
+    resolution: int
+    train_loss: float
+    val_loss: float
+    val_top1: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a progress display gets after each step."""
+
+    fraction: float
+    epoch: float
+    loss: float
+    images_per_s: float
+    seconds_left: float
+
+
+class Watcher:
+    """What a training tells while it works; every method may be overridden."""
+
+    def started(self, folder: Path) -> None:
+        """The run folder is made, or found again."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """A new phase begins; `total` counts its steps where known."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Images decoded so far."""
+
+    def tick(self, tick: Tick) -> None:
+        """A training step is done."""
+
+    def epoch(self, line: Epoch, best: bool) -> None:
+        """A validation is done."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""

@@ -1,0 +1,227 @@
+"""Shapes, padding, dilation and names of nodes, against PyTorch's own arithmetic and the papers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenets.errors import MisuseError
+from mobilenets.table import Act, Network, dilate, lower, round_channels, row_of, scale
+from mobilenets.table.nodes import (
+    INPUT,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GlobalPool,
+    Multiply,
+    Node,
+    WindowPool,
+)
+from mobilenets.table.rows import Bottleneck, Conv, Linear, MaxPool, Pool, Row, XceptionBlock
+from mobilenets.zoo import INDEX, network
+
+
+def torch_shape(node: Node, inputs: list[Any]) -> tuple[int, ...]:
+    """What PyTorch makes of a node; tensors on the meta device hold shapes and no values."""
+    import torch
+    from torch.nn import functional as F
+
+    x = inputs[0]
+    match node:
+        case Convolution():
+            top, left, bottom, right = node.pads
+            weight = torch.empty(
+                node.out_channels, node.in_channels // node.groups, node.kernel, node.kernel, device="meta"
+            )
+            padded = F.pad(x, (left, right, top, bottom))
+            return F.conv2d(padded, weight, None, node.stride, 0, node.dilation, node.groups)
+        case WindowPool():
+            pads = node.pads
+            if len(set(pads)) == 1:
+                return F.max_pool2d(x, node.kernel, node.stride, pads[0], ceil_mode=node.ceil)
+            padded = F.pad(x, (pads[1], pads[3], pads[0], pads[2]))
+            return F.max_pool2d(padded, node.kernel, node.stride, ceil_mode=node.ceil)
+        case GlobalPool():
+            return F.adaptive_avg_pool2d(x, 1)
+        case Flatten():
+            return x.flatten(1)
+        case FullyConnected():
+            return F.linear(x, torch.empty(node.shape[0], node.in_features, device="meta"))
+        case Multiply():
+            return inputs[0] * inputs[1]
+        case Add():
+            assert inputs[0].shape == inputs[1].shape
+            return inputs[0] + inputs[1]
+        case Concat():
+            return torch.cat(inputs, 1)
+        case BatchNorm() | Activation():
+            return x
+
+
+def assert_shapes_are_torchs(net: Network) -> None:
+    import torch
+
+    values = {INPUT: torch.empty(1, net.in_channels, net.resolution, net.resolution, device="meta")}
+    for node in lower(net):
+        values[node.name] = torch_shape(node, [values[name] for name in node.inputs])
+        assert tuple(values[node.name].shape[1:]) == node.shape, node
+
+
+def table(*rows: Row, resolution: int = 32, **fields: Any) -> Network:
+    return Network("made", "none", rows, resolution=resolution, **fields)
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_every_shape_is_pytorchs(name: str) -> None:
+    assert_shapes_are_torchs(INDEX[name])
+
+
+@pytest.mark.parametrize("resolution", [33, 97, 190, 225])
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
+def test_shapes_at_odd_resolutions_and_both_paddings(name: str, padding: Any, resolution: int) -> None:
+    net = replace(scale(network(name), 0.35, resolution), padding=padding)
+    assert_shapes_are_torchs(net)
+    assert_shapes_are_torchs(dilate(net, 8))
+
+
+@given(
+    kernel=st.integers(1, 7), stride=st.integers(1, 4), size=st.integers(7, 60), pad=st.integers(0, 3),
+    ceil=st.booleans(),
+)  # fmt: skip
+def test_pooling_sizes_are_pytorchs(kernel: int, stride: int, size: int, pad: int, ceil: bool) -> None:
+    pad = min(pad, kernel // 2)  # PyTorch refuses more
+    assert_shapes_are_torchs(table(MaxPool(kernel, stride, pad, ceil), resolution=size))
+
+
+@given(kernel=st.integers(1, 7), stride=st.integers(1, 4), size=st.integers(1, 60))
+def test_same_padding_gives_ceil_of_size_over_stride(kernel: int, stride: int, size: int) -> None:
+    (conv,) = [n for n in lower(table(Conv(kernel, 8, Act.RELU, stride), resolution=size, padding="same"))][:1]
+    top, left, bottom, right = conv.pads
+    assert conv.shape == (8, -(-size // stride), -(-size // stride))
+    assert (top, bottom) == (left, right)
+    assert 0 <= bottom - top <= 1, "the odd pixel is behind the image"
+
+
+def test_same_padding_of_an_even_image_pads_only_behind() -> None:
+    stem = lower(replace(network("mobilenet_v2"), padding="same"))[0]
+    assert isinstance(stem, Convolution)
+    assert stem.pads == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize(("stride", "size"), [(32, 7), (16, 14), (8, 28), (4, 56)])
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
+def test_output_stride_caps_the_features(name: str, stride: int, size: int, padding: Any) -> None:
+    net = replace(dilate(network(name), stride), padding=padding)
+    pools = [n for n in lower(net) if isinstance(n, GlobalPool)]
+    source = {n.name: n.shape for n in lower(net)}[pools[-1].inputs[0]]
+    assert source[1:] == (size, size)
+
+
+def test_dilation_follows_deeplab() -> None:
+    """The row whose stride is refused keeps the old rate; what follows is spread (DeepLabv3, section 3.1)."""
+    nodes = lower(dilate(network("mobilenet_v2"), 16))
+    depthwise = {row_of(n): n for n in nodes if isinstance(n, Convolution) and n.depthwise}
+    assert (depthwise[15].stride, depthwise[15].dilation) == (1, 1)
+    assert [depthwise[row].dilation for row in (16, 17, 18)] == [2, 2, 2]
+    nodes = lower(dilate(network("mobilenet_v2"), 8))
+    depthwise = {row_of(n): n for n in nodes if isinstance(n, Convolution) and n.depthwise}
+    assert [depthwise[row].dilation for row in (8, 9, 14, 15, 16, 18)] == [1, 2, 2, 2, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
+def test_output_stride_changes_neither_residuals_nor_names(name: str) -> None:
+    assert [n.name for n in lower(dilate(INDEX[name], 8))] == [n.name for n in lower(INDEX[name])]
+
+
+def test_receptive_field_is_kept_by_dilation() -> None:
+    """A dilated network computes the strided one's features at every position: PyTorch's numbers on a 1-D walk."""
+    import torch
+    from torch.nn import functional as F
+
+    x, w1, w2 = torch.randn(1, 1, 33), torch.randn(1, 1, 3), torch.randn(1, 1, 3)
+    strided = F.conv1d(F.conv1d(x, w1, stride=2, padding=1), w2, padding=1)
+    dilated = F.conv1d(F.conv1d(x, w1, padding=1), w2, padding=2, dilation=2)
+    torch.testing.assert_close(dilated[..., ::2], strided)
+
+
+def test_pooling_cannot_be_dilated() -> None:
+    with pytest.raises(MisuseError, match="output stride cannot be 8: the pooling in row05 goes beyond"):
+        lower(dilate(network("xception"), 8))
+
+
+def test_expansion_is_left_out_where_it_changes_nothing() -> None:
+    names = [n.name for n in lower(network("mobilenet_v2")) if row_of(n) == 2]
+    assert names[0] == "row02.depthwise.conv"
+    assert not [n for n in names if "expand" in n or "add" in n]
+
+
+def test_every_part_of_a_squeeze_excite_bottleneck() -> None:
+    net = table(Conv(3, 16, Act.HSWISH, 2), Bottleneck(5, 64, 16, True, Act.HSWISH))
+    assert [n.name.removeprefix("row02.") for n in lower(net) if row_of(n) == 2] == [
+        "expand.conv", "expand.bn", "expand.act", "depthwise.conv", "depthwise.bn", "depthwise.act",
+        "squeeze.pool", "squeeze.conv", "squeeze.act", "excite.conv", "excite.act", "excite.mul",
+        "project.conv", "project.bn", "add",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_names_are_unique_and_inputs_come_before(name: str) -> None:
+    seen = {INPUT}
+    for node in lower(INDEX[name]):
+        assert node.name not in seen
+        assert set(node.inputs) <= seen
+        seen.add(node.name)
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_the_last_node_is_the_logits(name: str) -> None:
+    assert lower(INDEX[name])[-1].shape[0] == 1000
+
+
+@given(st.floats(1, 4000), st.sampled_from([1, 2, 4, 8, 16, 32]))
+def test_rounded_channels_never_lose_a_tenth(channels: float, divisor: int) -> None:
+    rounded = round_channels(channels, divisor)
+    assert rounded % divisor == 0
+    assert rounded >= divisor
+    if divisor > 1:
+        assert rounded >= 0.9 * channels
+        assert rounded <= max(divisor, channels + divisor)
+
+
+@pytest.mark.parametrize(
+    ("channels", "divisor", "rounded"), [(12, 8, 16), (11.2, 8, 16), (44.8, 8, 48), (20, 8, 24), (2.9, 1, 2)]
+)
+def test_rounding_by_hand(channels: float, divisor: int, rounded: int) -> None:
+    assert round_channels(channels, divisor) == rounded
+
+
+def test_too_small_a_resolution_names_row_kernel_and_size() -> None:
+    net = table(Conv(3, 8, Act.RELU, 2), Conv(5, 8, Act.RELU), resolution=6, padding="valid")
+    with pytest.raises(MisuseError, match=r"made: a 5x5 kernel in row02 does not fit an input of 2x2 pixels.*\(=6\)"):
+        lower(net)
+    with pytest.raises(MisuseError, match="a 3x3 pooling in row01 does not fit 2x2"):
+        lower(table(MaxPool(3, 2), resolution=2))
+
+
+def test_rows_that_cannot_follow_are_refused() -> None:
+    with pytest.raises(MisuseError, match="Pool in row 2 follows a fully connected layer"):
+        lower(table(Linear(10), Pool()))
+    with pytest.raises(MisuseError, match="the Xception block in row01 has stride 1 and turns 3 channels into 8"):
+        lower(table(XceptionBlock((8, 8), 1)))
+    with pytest.raises(MisuseError, match="rows make nothing that runs"):
+        lower(table())
+
+
+def test_uneven_adaptive_pooling_is_refused() -> None:
+    with pytest.raises(MisuseError, match="alexnet: 5x5 features do not pool evenly to 6x6 at resolution 192"):
+        lower(scale(network("alexnet"), resolution=192))
