@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,10 @@ def reference(shared: Path) -> dict[str, Table]:
         pytest.skip(f"{path} is not there")
     tables: dict[str, Table] = {table["id"]: table for table in json.loads(path.read_text())["tables"]}
     return tables
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """torch on one thread, where a test has loaded it at all: tests run side by side."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)

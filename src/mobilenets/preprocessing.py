@@ -41,13 +41,15 @@ class Preprocessing:
         return asdict(self)
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> Preprocessing:
+    def from_dict(values: object) -> Preprocessing:
         """From plain JSON values.
 
         Raises:
-            MisuseError: unknown fields.
+            MisuseError: not an object, or unknown fields.
         """
         known = {f.name for f in fields(Preprocessing)}
+        if not isinstance(values, dict):
+            raise MisuseError(f"preprocessing: expected an object with {', '.join(sorted(known))}, got {values!r}.")
         if unknown := set(values) - known:
             raise MisuseError(f"preprocessing: unknown fields {sorted(unknown)}; known: {sorted(known)}.")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

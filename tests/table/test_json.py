@@ -27,9 +27,7 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def rows() -> st.SearchStrategy[Row]:
     """Any row of any type."""
-    return st.one_of(
-        st.builds(cls, **{f.name: _VALUES[str(f.type)] for f in fields(cls)}) for cls in get_args(Row)
-    )  # fmt: skip
+    return st.one_of([st.builds(cls, **{f.name: _VALUES[str(f.type)] for f in fields(cls)}) for cls in get_args(Row)])
 
 
 networks = st.builds(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenets.errors import MisuseError
@@ -29,7 +29,7 @@ from mobilenets.table.rows import Bottleneck, Conv, Linear, MaxPool, Pool, Row, 
 from mobilenets.zoo import INDEX, network
 
 
-def torch_shape(node: Node, inputs: list[Any]) -> tuple[int, ...]:
+def torchs(node: Node, inputs: list[Any]) -> Any:
     """What PyTorch makes of a node; tensors on the meta device hold shapes and no values."""
     import torch
     from torch.nn import functional as F
@@ -69,9 +69,9 @@ def torch_shape(node: Node, inputs: list[Any]) -> tuple[int, ...]:
 def assert_shapes_are_torchs(net: Network) -> None:
     import torch
 
-    values = {INPUT: torch.empty(1, net.in_channels, net.resolution, net.resolution, device="meta")}
+    values: dict[str, Any] = {INPUT: torch.empty(1, net.in_channels, net.resolution, net.resolution, device="meta")}
     for node in lower(net):
-        values[node.name] = torch_shape(node, [values[name] for name in node.inputs])
+        values[node.name] = torchs(node, [values[name] for name in node.inputs])
         assert tuple(values[node.name].shape[1:]) == node.shape, node
 
 
@@ -93,6 +93,7 @@ def test_shapes_at_odd_resolutions_and_both_paddings(name: str, padding: Any, re
     assert_shapes_are_torchs(dilate(net, 8))
 
 
+@settings(deadline=None)  # the first call imports torch
 @given(
     kernel=st.integers(1, 7), stride=st.integers(1, 4), size=st.integers(7, 60), pad=st.integers(0, 3),
     ceil=st.booleans(),
@@ -104,7 +105,8 @@ def test_pooling_sizes_are_pytorchs(kernel: int, stride: int, size: int, pad: in
 
 @given(kernel=st.integers(1, 7), stride=st.integers(1, 4), size=st.integers(1, 60))
 def test_same_padding_gives_ceil_of_size_over_stride(kernel: int, stride: int, size: int) -> None:
-    (conv,) = [n for n in lower(table(Conv(kernel, 8, Act.RELU, stride), resolution=size, padding="same"))][:1]
+    conv = lower(table(Conv(kernel, 8, Act.RELU, stride), resolution=size, padding="same"))[0]
+    assert isinstance(conv, Convolution)
     top, left, bottom, right = conv.pads
     assert conv.shape == (8, -(-size // stride), -(-size // stride))
     assert (top, bottom) == (left, right)
@@ -141,6 +143,13 @@ def test_dilation_follows_deeplab() -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
 def test_output_stride_changes_neither_residuals_nor_names(name: str) -> None:
     assert [n.name for n in lower(dilate(INDEX[name], 8))] == [n.name for n in lower(INDEX[name])]
+
+
+def test_a_block_printed_with_stride_2_has_no_residual_when_dilated() -> None:
+    net = table(
+        Conv(3, 8, Act.RELU, 2), Bottleneck(3, 24, 8, False, Act.RELU, 2), Bottleneck(3, 24, 8, False, Act.RELU)
+    )
+    assert [n.name for n in lower(dilate(net, 2)) if isinstance(n, Add)] == ["row03.add"]
 
 
 def test_receptive_field_is_kept_by_dilation() -> None:

@@ -48,8 +48,8 @@ def millions(value: int) -> float:
 
 
 def last_convolution(net: Network, out: int) -> Network:
-    at = max(i for i, r in enumerate(net.rows) if isinstance(r, Conv))
-    wide = replace(net.rows[at], out=out)  # type: ignore[call-arg]
+    at, last = [(i, r) for i, r in enumerate(net.rows) if isinstance(r, Conv)][-1]
+    wide = replace(last, out=out)
     return replace(net, rows=(*net.rows[:at], wide, *net.rows[at + 1 :]))
 
 
@@ -107,7 +107,9 @@ def test_v1_table1_and_its_misprint(reference: Tables) -> None:
     expected = [r for r in table["rows"] for _ in range(r["repeat"]) if r["type"] in ("Conv", "Conv dw")]
     # rows 14 and 15 repeat five times together: dw, conv, dw, conv ...
     at = next(i for i, r in enumerate(expected) if r["row"] == 14)
-    expected[at : at + 10] = [r for pair in zip(expected[at : at + 5], expected[at + 5 : at + 10]) for r in pair]
+    expected[at : at + 10] = [
+        r for pair in zip(expected[at : at + 5], expected[at + 5 : at + 10], strict=True) for r in pair
+    ]
     c = counted("mobilenet_v1")
     mine = [n.node for n in c.nodes if isinstance(n.node, Convolution)]
     shapes = [(3, 224, 224), *(n.shape for n in mine)]
@@ -147,7 +149,8 @@ def test_v1_table2_and_its_misprint(reference: Tables) -> None:
 
 
 @pytest.mark.parametrize(("modification", "layer", "kind"), [
-    ("Convolution", Layer(3, 512, 512, 14), "standard"), ("Depthwise Separable Conv", Layer(3, 512, 512, 14), "separable"),
+    ("Convolution", Layer(3, 512, 512, 14), "standard"),
+    ("Depthwise Separable Conv", Layer(3, 512, 512, 14), "separable"),
     ("alpha=0.75", Layer(3, 384, 384, 14), "separable"), ("rho=0.714", Layer(3, 384, 384, 10), "separable"),
 ])  # fmt: skip
 def test_v1_table3(reference: Tables, modification: str, layer: Layer, kind: str) -> None:
@@ -322,7 +325,8 @@ def test_v3_tables_1_and_2(reference: Tables, table: str, name: str, ticked: int
             assert (line.operator, line.out) == ("fc", "1000")
             continue
         assert line.operator == {
-            "conv2d": "conv2d {k}x{k}", "bneck": "bneck {k}x{k}", "pool": "pool {k}x{k}", "conv2d NBN": "conv2d {k}x{k}, NBN"
+            "conv2d": "conv2d {k}x{k}", "bneck": "bneck {k}x{k}", "pool": "pool {k}x{k}",
+            "conv2d NBN": "conv2d {k}x{k}, NBN",
         }[r["operator"]].format(k=r["kernel"])  # fmt: skip
         assert line.out == ("-" if r["out"] is None else str(r["out"]))
         if r["operator"] != "pool":

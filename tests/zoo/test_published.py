@@ -91,7 +91,7 @@ def leave_one_out(network: str) -> list[float]:
     return errors
 
 
-@pytest.mark.parametrize(("network", "stated"), zip(FAMILIES, (0.33, 0.45, 0.21, 0.76), strict=True))
+@pytest.mark.parametrize(("network", "stated"), list(zip(FAMILIES, (0.33, 0.45, 0.21, 0.76), strict=True)))
 def test_leave_one_out_error_is_the_stated_one(network: str, stated: float) -> None:
     errors = leave_one_out(network)
     assert sum(errors) / len(errors) == pytest.approx(stated, abs=0.005)
@@ -118,7 +118,8 @@ def test_estimates_rise_with_width_and_resolution(network: str) -> None:
 
 
 @pytest.mark.parametrize(("variant", "family"), [
-    ("mobilenet_v3_large_minimalistic", "mobilenet_v3_large"), ("mobilenet_v3_small_minimalistic", "mobilenet_v3_small"),
+    ("mobilenet_v3_large_minimalistic", "mobilenet_v3_large"),
+    ("mobilenet_v3_small_minimalistic", "mobilenet_v3_small"),
 ])  # fmt: skip
 def test_minimalistic_is_its_family_moved_by_the_published_difference(variant: str, family: str) -> None:
     published = (top1(variant, 1.0, 224) or 0) - (top1(family, 1.0, 224) or 0)

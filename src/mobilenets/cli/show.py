@@ -106,9 +106,7 @@ def _print(counted: Cost, lines: list[tuple[Cells, list[RowCost]]]) -> None:
 def _notes(net: Network) -> list[str]:
     notes = [f"Errata: {net.errata}"] if net.errata else []
     if net.output_stride is not None:
-        notes.append(
-            f"Output stride {net.output_stride}: `s` is as printed; where it would go beyond, dilation follows."
-        )
+        notes.append(f"Output stride {net.output_stride}: `s` is as printed; beyond it, stride becomes dilation.")
     return notes
 
 

@@ -36,7 +36,7 @@ def run(
         epochs: passes over the images (30 unless --minutes is given).
         minutes: wall-clock training time instead of epochs.
         batch_size: images a step.
-        lr: peak learning rate, at batch size 128.
+        lr: peak learning rate, at batch size 64.
         seed: of split, initialisation, order and augmentation.
         out: run folder; the next free runs/trainN unless given.
         resume: go on with the interrupted run in --out.

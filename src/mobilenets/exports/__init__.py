@@ -42,6 +42,7 @@ def export(
 
     Raises:
         UnknownNameError: a suffix that no format has.
+        MisuseError: images of another size than the model's, or none that can be read.
         VerificationError: the artifact disagrees; the message names the first departing node.
     """
     path = Path(path)

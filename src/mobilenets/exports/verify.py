@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilenets.model import MobileNet, normalise
+from mobilenets.errors import MisuseError
+from mobilenets.model import MobileNet, evaluating, normalise
 from mobilenets.runtime.onnxruntime import OnnxRuntimeSession, raw_session
 
 TOLERANCE = 1e-4
@@ -64,7 +65,11 @@ def verify(model: MobileNet, artifact: str | Path, images: Images, *, tolerance:
         artifact: the file, reloaded from disk in its own runtime.
         images: uint8 (n, h, w, c), preprocessed to the model's resolution.
         tolerance: largest allowed difference between probabilities.
+
+    Raises:
+        MisuseError: no images, or images of another shape.
     """
+    _check(images, model.network.resolution)
     session = OnnxRuntimeSession.open(artifact)
     expected = _probabilities(model, images)
     found = np.concatenate([session.run(batch) for batch in _batches(images)])
@@ -74,6 +79,16 @@ def verify(model: MobileNet, artifact: str | Path, images: Images, *, tolerance:
     if not difference <= tolerance:
         departure = first_departure(model, Path(artifact), images[int(np.abs(expected - found).max(1).argmax())][None])
     return Verification(len(images), difference, tolerance, agreement, departure)
+
+
+def _check(images: Images, size: int) -> None:
+    if len(images) == 0:
+        raise MisuseError("no image to verify on: give at least one.")
+    if images.shape[1:3] != (size, size) or images.dtype != np.uint8:
+        raise MisuseError(
+            f"images to verify on must be uint8 n h w c of {size}x{size} pixels, got {images.dtype} "
+            f"{'x'.join(map(str, images.shape))}."
+        )
 
 
 def first_departure(model: MobileNet, artifact: Path, image: Images, *, relative: float = 1e-3) -> str | None:
@@ -91,8 +106,8 @@ def first_departure(model: MobileNet, artifact: Path, image: Images, *, relative
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
     session = raw_session(proto.SerializeToString())
     found = session.run(wanted, {session.get_inputs()[0].name: image})
-    with torch.inference_mode():
-        expected = model.eval().taps(normalise(torch.from_numpy(image), model.info.preprocessing), wanted)
+    with evaluating(model), torch.inference_mode():
+        expected = model.taps(normalise(torch.from_numpy(image), model.info.preprocessing), wanted)
     for name, value in zip(wanted, found, strict=True):
         reference = expected[name].numpy()
         if value.shape != reference.shape:
@@ -103,8 +118,7 @@ def first_departure(model: MobileNet, artifact: Path, image: Images, *, relative
 
 
 def _probabilities(model: MobileNet, images: Images) -> NDArray[np.float32]:
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         parts = [
             model(normalise(torch.from_numpy(batch), model.info.preprocessing)).softmax(-1)
             for batch in _batches(images)

@@ -319,8 +319,8 @@ class _Job:
             )
         down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
         self.watcher.note(
-            f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): stepping down "
-            f"to {down.label}"
+            f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): "
+            f"stepping down to {down.label}"
         )
         (self.run / "train" / STATE).unlink(missing_ok=True)
         self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again

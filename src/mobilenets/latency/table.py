@@ -13,13 +13,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency.measure import processor, time_session
 from mobilenets.onnx import random_weights, to_onnx
@@ -28,6 +29,7 @@ from mobilenets.runtime.onnxruntime import OnnxRuntimeSession, raw_session
 from mobilenets.table import scale, with_classes
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
+    INPUT,
     Activation,
     Add,
     BatchNorm,
@@ -123,8 +125,19 @@ class LatencyTable:
     _laws: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def predict_ms(self, network: Network) -> float:
-        """Milliseconds for one image: entries where a kernel was seen, the law of its kind where not."""
+        """Milliseconds for one image: entries where a kernel was seen, the law of its kind where not.
+
+        Raises:
+            MisuseError: kernels of a kind that the table has no entry of.
+        """
         found = kernels(network)
+        known = {key.partition(" ")[0] for key in self.entries}
+        if unknown := sorted({kernel.kind for kernel in found.values()} - known):
+            raise MisuseError(
+                f"{network.label}: the latency table has no kernel like {', '.join(unknown)}; it knows "
+                f"{', '.join(sorted(known)) or 'none'}. Measure the network (`benchmark`), or give `build_table` one "
+                "that has such kernels."
+            )
         total = sum(self._kernel_ms(kernel) for kernel in found.values())
         return max(self.factor * total + self.overhead_ms * len(found), 0.1 * total)
 
@@ -132,13 +145,9 @@ class LatencyTable:
         exact = self.entries.get(kernel.key)
         if exact is not None:
             return exact
-        law = self._law(kernel.kind)
-        return float(np.exp(_features(kernel) @ law)) if law is not None else 0.0
-
-    def _law(self, kind: str) -> NDArray[np.float64] | None:
         if not self._laws:
             self._laws = _fit_laws(self.entries)
-        return self._laws.get(kind)
+        return float(np.exp(_features(kernel) @ self._laws[kernel.kind]))
 
 
 def _features(kernel: Kernel) -> NDArray[np.float64]:
@@ -181,27 +190,23 @@ def profile(network: Network, *, threads: int, runs: int = 15) -> tuple[dict[str
         for _ in range(runs):
             session.run(None, {"image": image})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return _by_kernel(events, found, runs), whole
+    return _by_kernel(events, found, _owners(network, found)), whole
 
 
-def _by_kernel(events: list[dict[str, Any]], found: Mapping[str, Kernel], runs: int) -> dict[str, float]:
+def _by_kernel(
+    events: list[dict[str, Any]], found: Mapping[str, Kernel], owners: Mapping[str, str]
+) -> dict[str, float]:
     """Kernel key -> milliseconds. What the runtime inserts (layout changes) goes to the kernel that ran before it."""
     per_run: dict[str, list[float]] = {name: [] for name in found}
     current = "preprocess"
     seen: dict[str, float] = {}
-    prefixes = {name.rsplit(".", 1)[0] + ".": name for name in found if name.endswith(".conv")}
     events = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     for event in sorted(events, key=lambda e: e["ts"]):
         name = event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")
         if name == "preprocess.transpose" and seen:
             _close_run(seen, per_run)
             seen = {}
-        if name.startswith("preprocess") or name == "input":
-            current = "preprocess"
-        elif name in found and (name.endswith((".mul", "add", "pool", "linear", "concat"))):
-            current = name
-        elif name.startswith("row"):
-            current = prefixes.get(name.rsplit(".", 1)[0] + ".", current)
+        current = "preprocess" if name.startswith("preprocess.") else owners.get(name, current)
         seen[current] = seen.get(current, 0.0) + event["dur"] / 1e3
     _close_run(seen, per_run)
     by_key: dict[str, list[float]] = {}
@@ -209,6 +214,14 @@ def _by_kernel(events: list[dict[str, Any]], found: Mapping[str, Kernel], runs: 
         if times:
             by_key.setdefault(found[name].key, []).append(float(np.median(times[2:] or times)))
     return {key: float(np.mean(values)) for key, values in by_key.items()}
+
+
+def _owners(network: Network, found: Mapping[str, Kernel]) -> dict[str, str]:
+    """Node name -> the kernel that computes it: itself, or for what is folded or fused that of its first input."""
+    owners = {INPUT: "preprocess"}
+    for node in lower(network):
+        owners[node.name] = node.name if node.name in found else owners[node.inputs[0]]
+    return owners
 
 
 def _close_run(seen: Mapping[str, float], per_run: dict[str, list[float]]) -> None:
@@ -292,7 +305,7 @@ def cache_folder() -> Path:
 
 
 def local_table(*, threads: int = 1, on_progress: Callable[[int, int], None] | None = None) -> LatencyTable:
-    """This machine's table: from the cache, or built now and cached."""
+    """The table of this machine: from the cache, or built now and cached."""
     key = device_key(threads)
     path = cache_folder() / "latency" / f"{hashlib.sha256(f'{FORMAT} {key}'.encode()).hexdigest()[:16]}.json"
     cached = _read(path, key)
@@ -317,6 +330,9 @@ def _read(path: Path, key: str) -> LatencyTable | None:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["device"] != key:
             return None
-        return LatencyTable(key, data["entries"], data["overhead_ms"], data["factor"], data["measured"])
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = {str(name): float(value) for name, value in data["entries"].items()}
+        if not entries or any(len(name.split()) != len(fields(Kernel)) for name in entries):
+            return None
+        return LatencyTable(key, entries, float(data["overhead_ms"]), float(data["factor"]), dict(data["measured"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # no cache, or a damaged one: it is built anew

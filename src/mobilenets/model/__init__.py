@@ -1,6 +1,6 @@
 """Networks as nn.Modules, and their checkpoints. torch begins here."""
 
-from mobilenets.model.build import Info, MobileNet, build, initialise, normalise, with_info
+from mobilenets.model.build import Info, MobileNet, build, evaluating, initialise, normalise, with_info
 from mobilenets.model.store import arrays, load, load_tensors, save, versions
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "MobileNet",
     "arrays",
     "build",
+    "evaluating",
     "initialise",
     "load",
     "load_tensors",

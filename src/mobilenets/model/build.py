@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -317,6 +318,18 @@ def with_info(model: MobileNet, **changes: Any) -> MobileNet:
     """The same model with some of its `info` changed in place; returns it."""
     model.info = replace(model.info, **changes)
     return model
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every module is as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:

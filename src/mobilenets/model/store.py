@@ -20,6 +20,7 @@ from mobilenets.files import replacing
 from mobilenets.model.build import Info, MobileNet
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
+from mobilenets.table.rows import Network
 
 FORMAT = "mobilenets-checkpoint/1"
 
@@ -70,16 +71,36 @@ def load(path: str | Path) -> MobileNet:
             f"{path}: not a mobilenets checkpoint: expected `format` {FORMAT!r} in its metadata, got "
             f"{metadata.get('format')!r}."
         )
-    network = table_json.from_dict(json.loads(metadata["table"]), where=f"{path}, table")
-    info = Info(
-        tuple(json.loads(metadata["classes"])),
-        Preprocessing.from_dict(json.loads(metadata["preprocessing"])),
-        json.loads(metadata["metrics"]),
-        json.loads(metadata["recipe"]),
-    )
+    network, info = _described(metadata, path)
     model = MobileNet(network, info=info)
     load_tensors(model, tensors, where=str(path))
     return model.eval()
+
+
+def _described(metadata: Mapping[str, str], path: Path) -> tuple[Network, Info]:
+    """The table and what travels with the weights, from a checkpoint's metadata."""
+    values: dict[str, Any] = {}
+    for name in ("table", "classes", "preprocessing", "metrics", "recipe"):
+        try:
+            values[name] = json.loads(metadata[name])
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: its metadata is damaged: `{name}` is not there or not JSON.") from error
+    try:
+        network = table_json.from_dict(values["table"], where="table")
+        preprocessing = Preprocessing.from_dict(values["preprocessing"])
+    except (MisuseError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its metadata is damaged: {error}") from error
+    classes = values["classes"]
+    if not isinstance(classes, list) or len(classes) not in {0, network.classes}:
+        raise CheckpointError(
+            f"{path}: its metadata is damaged: `classes` must list {network.classes} names or none, got {classes!r}."
+        )
+    if preprocessing.resolution != network.resolution:
+        raise CheckpointError(
+            f"{path}: its metadata is damaged: preprocessing gives {preprocessing.resolution} pixels, the table wants "
+            f"{network.resolution}."
+        )
+    return network, Info(tuple(classes), preprocessing, values["metrics"], values["recipe"])
 
 
 def load_tensors(model: MobileNet, tensors: Mapping[str, Tensor], *, where: str) -> None:

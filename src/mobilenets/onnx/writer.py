@@ -244,9 +244,9 @@ _NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
 
 
 def fold(weight: Array, bias: Array, norm: Mapping[str, Array], eps: float) -> tuple[Array, Array]:
-    """Batch norm folded into the convolution before it: w' = w s, b' = (b - mean) s + beta, s = gamma / sqrt(var + eps).
+    """Batch norm folded into the convolution before it: w' = w s, b' = (b - mean) s + beta.
 
-    Computed in float64, returned as float32.
+    s = gamma / sqrt(var + eps). Computed in float64, returned as float32.
     """
     scale = norm["weight"].astype(np.float64) / np.sqrt(norm["running_var"].astype(np.float64) + eps)
     folded_bias = (bias - norm["running_mean"].astype(np.float64)) * scale + norm["bias"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.data import decode
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, MisuseError
 from mobilenets.prediction.predictor import Predictor, open_model
 
 BATCH = 32
@@ -60,9 +60,11 @@ def predict(
         on_progress: called with (done, all).
 
     Raises:
-        MisuseError: no such model or path, or a folder without images. A file that cannot be read is no error: its
+        MisuseError: no such model or path, a folder without images, or `top` below 1. A file that cannot be read is no error: its
             prediction says why.
     """
+    if top < 1:
+        raise MisuseError(f"`top` (={top}) must be at least 1.")
     predictor = open_model(model, threads=threads)
     files = decode.find_images([paths] if isinstance(paths, str | Path) else paths)
     found: list[Prediction] = []

@@ -32,16 +32,16 @@ class _Checkpoint:
         import torch
 
         torch.set_num_threads(threads)
-        self.model = model.eval()
+        self.model = model
         self.classes: tuple[str, ...] = model.info.classes
         self.preprocessing: Preprocessing = model.info.preprocessing
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
-        from mobilenets.model import normalise
+        from mobilenets.model import evaluating, normalise
 
-        with torch.inference_mode():
+        with evaluating(self.model), torch.inference_mode():
             logits = self.model(normalise(torch.from_numpy(images), self.preprocessing))
             probabilities: NDArray[np.float32] = logits.softmax(-1).numpy()
         return probabilities

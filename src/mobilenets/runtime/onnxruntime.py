@@ -45,8 +45,8 @@ class OnnxRuntimeSession:
         self.threads = threads
         self.version = str(onnxruntime.__version__)
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-        self.classes: tuple[str, ...] = tuple(json.loads(self.metadata.get("classes", "[]")))
-        self.preprocessing = Preprocessing.from_dict(json.loads(self.metadata.get("preprocessing", "{}")))
+        self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
+        self.preprocessing = Preprocessing.from_dict(json.loads(self.metadata["preprocessing"]))
         self.input_name: str = session.get_inputs()[0].name
 
     @classmethod
@@ -62,14 +62,20 @@ class OnnxRuntimeSession:
         try:
             session = raw_session(model if isinstance(model, bytes) else str(model), threads=threads)
         except Exception as error:  # onnxruntime raises a family of its own without a common root
-            first = str(error).strip().splitlines()[0]
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise CheckpointError(f"{_name(model)}: ONNX Runtime cannot load it: {first}") from error
         if session.get_inputs()[0].type != "tensor(uint8)":
             raise CheckpointError(
                 f"{_name(model)}: expected an input of uint8 images `n h w c`, got {session.get_inputs()[0].type} "
                 f"{session.get_inputs()[0].shape}. Export the checkpoint with `mobilenets export`."
             )
-        return cls(session, threads=threads)
+        try:
+            return cls(session, threads=threads)
+        except (KeyError, TypeError, ValueError, MisuseError) as error:
+            raise CheckpointError(
+                f"{_name(model)}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` "
+                f"writes: {error}"
+            ) from error
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""

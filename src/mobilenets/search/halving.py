@@ -21,7 +21,7 @@ class Rung(Generic[T]):
         number: rung, from 1.
         candidate: what was tried.
         seconds: what it was given.
-        score: what `evaluate` said; larger is better.
+        score: what `evaluate` said; larger is better, and what is not a number is worst.
     """
 
     number: int
@@ -59,6 +59,6 @@ def successive_halving(
             scored.append(result)
             if on_rung is not None:
                 on_rung(result)
-        scored.sort(key=lambda r: -r.score)
+        scored.sort(key=lambda r: math.inf if math.isnan(r.score) else -r.score)
         alive = [r.candidate for r in scored[: math.ceil(len(alive) / 2)]]
     return alive[0], results

@@ -19,35 +19,37 @@ class Recipe:
         epochs: passes over the training images; None trains by `minutes`.
         minutes: wall-clock training time, validation included; None trains by `epochs`.
         batch_size: images a step; smaller data sets lower it so that an epoch has at least 8 steps.
-        lr: peak learning rate of AdamW at batch size 128; scaled by the square root of batch_size / 128.
-        weight_decay: decoupled, on convolution and classifier weights; never on batch norm or biases.
+        optimizer: `sgd` (Nesterov momentum 0.9) or `adamw`.
+        lr: peak learning rate at batch size 64; scaled in proportion for SGD, by the square root for AdamW.
+        weight_decay: on convolution and classifier weights; never on batch norm or biases.
         warmup: part of the training in which the rate rises linearly, before it falls by a cosine to zero.
         label_smoothing: part of the target spread over all classes.
-        ema_decay: of the averaged weights that are validated and kept; shorter at the start.
+        ema_horizon: part of the training over which the averaged weights, which are validated and kept, reach back.
         dropout: before the classifier.
         mixup: alpha of MixUp; 0 turns it off.
         bn_momentum: batch-norm momentum while training. The papers' 0.01 needs more steps than short runs have.
         augmentation: random crops, flips and colours.
-        low_resolution: part of the final resolution at which training starts; 1.0 turns growing off.
-        grow_until: part of the training after which the resolution is the final one.
-        precision: `auto` measures fp32 against bf16 on this machine and takes the faster.
+        low_resolution: part of the final resolution for the first half of the training; halfway between for the third
+            quarter. 1.0 turns growing off.
+        precision: `bf16` lets convolutions multiply in bfloat16 (weights and activations stay float32); `auto` measures
+            both on this machine and takes the faster.
         seed: of the initialisation, the order, and the augmentation.
     """
 
     epochs: int | None = None
     minutes: float | None = None
-    batch_size: int = 128
-    lr: float = 4e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1
+    batch_size: int = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.2
+    weight_decay: float = 5e-4
+    warmup: float = 0.15
     label_smoothing: float = 0.1
-    ema_decay: float = 0.998
+    ema_horizon: float = 0.01
     dropout: float = 0.0
     mixup: float = 0.0
     bn_momentum: float = 0.1
     augmentation: Augmentation = field(default=DEFAULT)
-    low_resolution: float = 1.0
-    grow_until: float = 0.6
+    low_resolution: float = 0.67
     precision: Precision = "auto"
     seed: int = 0
 
@@ -58,8 +60,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise MisuseError(f"`{name}` (={value}) must be above 0.")
-        if not 0 <= self.ema_decay < 1:
-            raise MisuseError(f"`ema_decay` (={self.ema_decay}) must be at least 0 and below 1.")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise MisuseError(f"`optimizer` (={self.optimizer!r}) must be 'sgd' or 'adamw'.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

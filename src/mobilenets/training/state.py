@@ -30,7 +30,7 @@ def save_state(training: Training, path: Path) -> None:
         "epoch": training.epoch,
         "seconds": training.seconds,
         "best_top1": training.best_top1,
-        "bf16": training.dtype is torch.bfloat16,
+        "bf16": training.bf16,
     }
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"state": json.dumps(scalars)})
@@ -63,4 +63,4 @@ def load_state(training: Training, path: Path) -> None:
     training.history = [Epoch(**line) for line in scalars["history"]]
     training.step, training.epoch = scalars["step"], scalars["epoch"]
     training.seconds, training.best_top1 = scalars["seconds"], scalars["best_top1"]
-    training.dtype = torch.bfloat16 if scalars["bf16"] else torch.float32
+    training.bf16 = scalars["bf16"]

@@ -1,0 +1,290 @@
+"""The latency table: which kernels a network has, what is predicted of them, how it is kept. No timing is judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import small
+
+from mobilenets.errors import MisuseError
+from mobilenets.latency import Latency, LatencyTable, benchmark, build_table, local_table, time_network
+from mobilenets.latency import table as table_module
+from mobilenets.latency.measure import time_call
+from mobilenets.latency.table import (
+    FAMILIES,
+    Kernel,
+    _by_kernel,
+    _calibrate,
+    _owners,
+    build_set,
+    device_key,
+    kernels,
+    profile,
+)
+from mobilenets.onnx import random_weights, to_onnx
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.table import lower, scale, with_classes
+from mobilenets.table.nodes import (
+    Add,
+    Concat,
+    Convolution,
+    FullyConnected,
+    GlobalPool,
+    Multiply,
+    WindowPool,
+)
+from mobilenets.zoo import INDEX
+
+WORK = (Convolution, FullyConnected, GlobalPool, WindowPool, Multiply, Add, Concat)
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_every_node_that_works_is_a_kernel(name: str) -> None:
+    nodes = lower(INDEX[name])
+    found = kernels(INDEX[name])
+    assert list(found) == ["preprocess", *(node.name for node in nodes if isinstance(node, WORK))]
+    assert len({kernel.key for kernel in found.values()}) == len(set(found.values()))
+    assert all(min(k.in_channels, k.out_channels, k.size, k.stride) >= 1 for k in found.values())
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_every_other_node_belongs_to_the_kernel_before_it(name: str) -> None:
+    found = kernels(INDEX[name])
+    owners = _owners(INDEX[name], found)
+    assert set(owners.values()) == set(found)
+    assert set(owners) == {"input", *(node.name for node in lower(INDEX[name]))}
+    for node in lower(INDEX[name]):
+        assert owners[node.name] == (node.name if node.name in found else owners[node.inputs[0]])
+
+
+def test_sizes_of_kernels() -> None:
+    found = kernels(INDEX["mobilenet_v3_large"])
+    assert found["preprocess"] == Kernel("preprocess", 3, 3, 224, 1)
+    assert found["row01.conv.conv"] == Kernel("conv3", 3, 16, 112, 2)
+    assert found["row05.depthwise.conv"] == Kernel("depthwise5", 1, 72, 28, 2)
+    assert found["row05.squeeze.pool"] == Kernel("pool", 72, 72, 28, 1)
+    assert found["row05.squeeze.conv"] == Kernel("vector", 72, 24, 1, 1)
+    assert found["row05.excite.mul"] == Kernel("multiply", 72, 72, 28, 1)
+    assert found["row06.add"] == Kernel("add", 40, 40, 28, 1)
+    assert found["row18.pool"] == Kernel("pool", 960, 960, 7, 1)
+    assert found["row19.conv.conv"] == Kernel("vector", 960, 1280, 1, 1)
+    assert found["row20.linear"] == Kernel("linear", 1280, 1000, 1, 1)
+    assert found["row20.linear"].key == "linear 1280 1000 1 1"
+
+
+def law(kernel: Kernel) -> float:
+    """A device whose kernels cost a start and their reading, their writing and their products."""
+    pixels = kernel.size**2
+    if kernel.kind.startswith("depthwise"):
+        return 2e-3 + 3e-8 * int(kernel.kind[-1]) ** 2 * kernel.out_channels * pixels
+    work = kernel.out_channels * pixels
+    if kernel.kind.startswith(("conv", "vector", "linear")):
+        work *= kernel.in_channels
+    return 2e-3 + 1e-8 * work
+
+
+def synthetic() -> LatencyTable:
+    entries = {k.key: law(k) for network in build_set() for k in kernels(network).values()}
+    return LatencyTable("synthetic", entries)
+
+
+@pytest.mark.parametrize("network", build_set()[::3], ids=lambda n: n.label)
+def test_what_was_seen_is_predicted_exactly(network) -> None:  # noqa: ANN001
+    exact = sum(law(k) for k in kernels(network).values())
+    assert synthetic().predict_ms(network) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("width", "size", "classes"), [(0.4, 176, 37), (0.6, 144, 400), (0.9, 208, 5), (1.1, 112, 1000)])
+def test_what_was_not_seen_is_interpolated(family: str, width: float, size: int, classes: int) -> None:
+    network = with_classes(scale(INDEX[family], width, size), classes)
+    table = synthetic()
+    found = kernels(network)
+    unseen = [k for k in found.values() if k.key not in table.entries]
+    assert len(unseen) > len(found) / 2
+    exact = sum(law(k) for k in found.values())
+    assert table.predict_ms(network) == pytest.approx(exact, rel=0.2)
+
+
+def test_calibration_scales_and_adds_per_kernel() -> None:
+    network = small("mobilenet_v2")
+    found = kernels(network)
+    entries = {k.key: 0.1 for k in found.values()}
+    table = LatencyTable("synthetic", entries, overhead_ms=0.01, factor=1.5)
+    assert table.predict_ms(network) == pytest.approx(len(found) * (0.1 * 1.5 + 0.01))
+
+
+def test_calibration_finds_what_made_the_numbers() -> None:
+    sums = [(total, n, 1.2 * total - 0.003 * n) for total, n in ((1.0, 30), (4.0, 60), (9.0, 50), (2.0, 90))]
+    assert _calibrate(sums) == pytest.approx((1.2, -0.003))
+
+
+def test_a_kind_that_was_never_seen_is_an_error_and_not_free() -> None:
+    with pytest.raises(MisuseError, match=r"alexnet.*conv11"):
+        synthetic().predict_ms(INDEX["alexnet"])
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "xception", "googlenet"])
+def test_profiling_attributes_all_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small(name, 0.25)
+    seen: list[tuple[dict[str, float], float]] = []
+
+    def watched(events, found, owners):  # noqa: ANN001, ANN202
+        result = _by_kernel(events, found, owners)
+        kept = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
+        begins = [e["ts"] for e in kept if e["name"].startswith("preprocess.transpose")]
+        runs = [sum(e["dur"] for e in kept if a <= e["ts"] < b) / 1e3 for a, b in zip(begins, begins[1:], strict=False)]
+        seen.append((result, float(np.median(runs[2:]))))
+        return result
+
+    monkeypatch.setattr(table_module, "_by_kernel", watched)
+    times, whole = profile(network, threads=1, runs=9)
+    found = kernels(network)
+    assert whole > 0
+    assert set(times) <= {k.key for k in found.values()}
+    heavy = [k for k in found.values() if k.kind.startswith(("conv", "depthwise", "linear"))]
+    assert all(times.get(k.key, 0) > 0 for k in heavy), "each convolution has a time of its own"
+    attributed = sum(times.get(k.key, 0.0) for k in found.values())
+    _, measured = seen[0]
+    # medians of parts against the median of sums: equal but for the noise of a busy machine
+    assert attributed > 0.5 * measured
+
+
+def test_no_event_is_lost() -> None:
+    network = small("mobilenet_v3_small")
+    found = kernels(network)
+    names = ["preprocess.transpose", "preprocess.cast", "input", "ReorderInput_token_3", "row01.conv.act_nchwc"]
+    names += ["ReorderOutput", "row02.squeeze.pool_nchwc", "row02.excite.mul", "row04.add", "row16.linear", "flat"]
+    names += ["probabilities"]
+    events = [
+        {"cat": "Node", "name": f"{name}_kernel_time", "ts": run * 100 + i, "dur": 1000 * (i + 1)}
+        for run in range(5)
+        for i, name in enumerate(names)
+    ]
+    times = _by_kernel(events[::-1], found, _owners(network, found))
+    assert sum(times.values()) == pytest.approx(sum(range(1, len(names) + 1)))
+    assert times[found["preprocess"].key] == 1 + 2 + 3 + 4
+    assert times[found["row01.conv.conv"].key] == 5 + 6
+    assert times[found["row16.linear"].key] == 10 + 11 + 12
+
+
+def test_the_build_set_covers_the_grid() -> None:
+    networks = build_set()
+    assert {n.name for n in networks} == set(FAMILIES)
+    assert {n.width for n in networks} >= {0.25, 0.35, 0.5, 0.75, 1.0}
+    assert {n.resolution for n in networks} == {96, 128, 160, 192, 224}
+    assert {n.classes for n in networks} >= {10, 1000}
+    seen = {k.kind for n in networks for k in kernels(n).values()}
+    assert seen == {k.kind for name in FAMILIES for k in kernels(INDEX[name]).values()}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Real builds of a small table, kept in a folder of their own; a list with one item for each build."""
+    builds: list[int] = []
+
+    def build_small(*, threads: int, on_progress: object = None) -> LatencyTable:
+        builds.append(threads)
+        return build_table([small("mobilenet_v3_small", 0.25), small("mobilenet_v1", 0.25)], threads=threads)
+
+    monkeypatch.setattr(table_module, "build_table", build_small)
+    monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
+    return builds
+
+
+def test_the_cache_is_read_back_exactly(counted: list[int], tmp_path: Path) -> None:
+    first = local_table(threads=1)
+    second = local_table(threads=1)
+    assert counted == [1]
+    assert (second.device, second.entries, second.overhead_ms, second.factor, second.measured) == (
+        first.device, first.entries, first.overhead_ms, first.factor, first.measured,
+    )  # fmt: skip
+    network = scale(INDEX["mobilenet_v3_small"], 0.3, 80)
+    assert second.predict_ms(network) == first.predict_ms(network) > 0
+    assert second.device == device_key(1)
+    files = list((tmp_path / "cache").rglob("*"))
+    assert [f.suffix for f in files if f.is_file()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        {"format": -1},
+        {"device": "another"},
+        {"entries": None},
+        {"entries": {"conv3 3 16 112 2": "fast"}},
+        {"entries": {"conv3 3 16 112 2": None}},
+        {"entries": {"conv3": 1.0}},
+        {"entries": {}},
+        {"factor": "x"},
+        {"overhead_ms": None},
+    ],
+)
+def test_a_damaged_cache_is_built_anew(damage: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = LatencyTable(device_key(1), {"conv3 3 16 112 2": 0.1, "linear 1024 10 1 1": 0.1}, 0.0, 1.0, {"m": 1.0})
+    builds: list[int] = []
+
+    def build(**_: object) -> LatencyTable:
+        builds.append(1)
+        return made
+
+    monkeypatch.setattr(table_module, "build_table", build)
+    monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
+    local_table(threads=1)
+    (path,) = (tmp_path / "cache").rglob("*.json")
+    data = path.read_bytes()
+    path.write_bytes(damage if isinstance(damage, bytes) else json.dumps(json.loads(data) | damage).encode())
+    again = local_table(threads=1)
+    assert len(builds) == 2
+    assert again.entries == made.entries
+    assert path.read_bytes() == data
+    local_table(threads=1)
+    assert len(builds) == 2
+
+
+def test_threads_have_tables_of_their_own(counted: list[int]) -> None:
+    local_table(threads=1)
+    local_table(threads=2)
+    local_table(threads=1)
+    assert counted == [1, 2]
+
+
+def test_building_tells_its_progress_and_keeps_what_it_measured() -> None:
+    networks = [small("mobilenet_v3_small", 0.25), small("mobilenet_v1", 0.25)]
+    told: list[tuple[int, int]] = []
+    table = build_table(networks, on_progress=lambda *n: told.append(n))
+    assert told == [(1, 2), (2, 2)]
+    assert set(table.measured) == {network.label for network in networks}
+    assert all(value > 0 for value in table.entries.values())
+
+
+def test_timing_counts_its_calls() -> None:
+    calls: list[int] = []
+    times = time_call(lambda: calls.append(1), runs=20, warmup_s=0.0)
+    assert len(times) == 20
+    assert len(calls) == 25
+    assert len(time_call(lambda: None, runs=100, warmup_s=0.0, limit_s=0.0)) == 10
+
+
+def test_a_latency_says_of_what() -> None:
+    latency = time_network(small("mobilenet_v3_small", 0.25), runs=12)
+    assert latency.min_ms <= latency.median_ms <= latency.p90_ms
+    assert latency.runs == 12
+    assert Latency(**latency.to_dict()) == latency
+    text = str(latency)
+    assert all(part in text for part in ("ms median", "p90", "12 runs", "1 thread,", "onnxruntime", "fp32"))
+
+
+def test_benchmark_of_a_file_and_of_a_network(tmp_path: Path) -> None:
+    network = small("mobilenet_v1", 0.25)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(to_onnx(network, random_weights(network), Preprocessing(64)).SerializeToString())
+    assert benchmark(path, runs=10).runs == benchmark(network, runs=10).runs == 10

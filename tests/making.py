@@ -1,0 +1,67 @@
+"""Models and pictures that several rooms' tests need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from mobilenets.model import MobileNet, build
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.table import Network, scale
+from mobilenets.zoo import INDEX
+
+HEAVY = ("alexnet", "vgg16")
+"""Networks whose classifier holds tens of millions of parameters and fixes the resolution."""
+
+SIZES = {"xception": 96}
+"""Small resolutions that a network still runs at; 64 for all others."""
+
+
+def small(name: str, width: float = 0.35) -> Network:
+    """A network of the index, narrow and at a small resolution."""
+    return scale(INDEX[name], width, SIZES.get(name, 64))
+
+
+def lively(model: MobileNet, seed: int = 0) -> MobileNet:
+    """The model with batch-norm statistics and biases that are not their initial 0 and 1, as after training."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for tensor, low, high in (
+                    (module.weight, 0.8, 1.2),
+                    (module.bias, -0.2, 0.2),
+                    (module.running_mean, -0.2, 0.2),
+                    (module.running_var, 0.7, 1.4),
+                ):
+                    tensor.uniform_(low, high, generator=generator)
+            elif isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+                module.bias.uniform_(-0.1, 0.1, generator=generator)
+            if isinstance(module, nn.Linear):  # 0.01 leaves all probabilities alike
+                module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
+    return model.eval()
+
+
+def tiny(name: str = "mobilenet_v3_small", classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 64) -> MobileNet:
+    """A small model with class names and lively statistics, always the same one."""
+    torch.manual_seed(0)
+    network = scale(INDEX[name], 0.35, size)
+    return lively(build(network, classes, preprocessing=Preprocessing(size)))
+
+
+def pixels(n: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Random images; uint8 (n, size, size, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def picture(path: Path, seed: int = 0) -> Path:
+    """A smooth random picture in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((120, 100), Image.Resampling.BICUBIC).save(path)
+    return path
