@@ -75,7 +75,17 @@ def plain_v1() -> nn.Sequential:
     """MobileNetV1, Table 1."""
     layers: list[nn.Module] = [conv_bn(3, 32, 3, 2, nn.ReLU6)]
     channels = 32
-    for out, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1)):
+    for out, stride in (
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        *((512, 1),) * 5,
+        (1024, 2),
+        (1024, 1),
+    ):
         layers += [conv_bn(channels, channels, 3, stride, nn.ReLU6, channels), conv_bn(channels, out, 1, 1, nn.ReLU6)]
         channels = out
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))

@@ -47,7 +47,9 @@ def lively(model: MobileNet, seed: int = 0) -> MobileNet:
     return model.eval()
 
 
-def tiny(name: str = "mobilenet_v3_small", classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 64) -> MobileNet:
+def tiny(
+    name: str = "mobilenet_v3_small", classes: tuple[str, ...] = ("cat", "dog", "owl"), size: int = 64
+) -> MobileNet:
     """A small model with class names and lively statistics, always the same one."""
     torch.manual_seed(0)
     network = scale(INDEX[name], 0.35, size)

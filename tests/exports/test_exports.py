@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from making import lively, picture, pixels, tiny
 
+from making import lively, picture, pixels, tiny
 from mobilenets.errors import MisuseError, UnknownNameError, VerificationError
 from mobilenets.exports import TOLERANCE, export, first_departure, sample_images, verify
 from mobilenets.model import MobileNet, build, save, with_info
 from mobilenets.onnx import to_onnx
 from mobilenets.runtime import open_artifact
-from mobilenets.table import scale
 from mobilenets.table import json as table_json
+from mobilenets.table import scale
 from mobilenets.zoo import INDEX
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_nothing_fits_names_a_budget_that_would(candidates: list[Candidate], tex
 def test_front_rises(candidates: list[Candidate]) -> None:
     line = front(_timed(candidates))
     assert len(line) > 5
-    for before, after in zip(line, line[1:], strict=False):
+    for before, after in pairwise(line):
         assert before.latency_ms < after.latency_ms
         assert before.expected_top1 < after.expected_top1
 
@@ -77,6 +78,7 @@ def test_prediction_error_is_of_measured_ones(candidates: list[Candidate]) -> No
 
 def test_choose_keeps_to_what_fits(candidates: list[Candidate]) -> None:
     timed = [replace(c, status="slow") if c.latency_ms > 0.5 else c for c in _timed(candidates)]
-    chosen = choose(timed, 4)
-    assert 1 <= len(chosen) <= 4
+    chosen = choose(timed, lambda c: c.expected_top1, 4)
+    assert len(chosen) == 4
     assert all(c.latency_ms <= 0.5 for c in chosen)
+    assert chosen == sorted(chosen, key=lambda c: -c.expected_top1)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from making import HEAVY, small, tiny
 from torch import Tensor, nn
 
+from making import HEAVY, small, tiny
 from mobilenets.costs import cost
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.model import Info, MobileNet, build, normalise, with_info

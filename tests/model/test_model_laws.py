@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from making import HEAVY, lively, small
 from torch.utils.flop_counter import FlopCounterMode
 
+from making import HEAVY, lively, small
 from mobilenets.costs import cost
 from mobilenets.model import MobileNet, build
 from mobilenets.table import Network, dilate, scale

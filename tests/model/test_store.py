@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import HEAVY, small, tiny
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from making import HEAVY, small, tiny
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.model import MobileNet, arrays, build, load, load_tensors, save, with_info
 from mobilenets.preprocessing import Preprocessing

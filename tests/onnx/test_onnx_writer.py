@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from making import HEAVY, SIZES, lively, pixels, small
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+import onnx
+from making import HEAVY, SIZES, lively, pixels, small
 from mobilenets.model import MobileNet, arrays, build, normalise
 from mobilenets.onnx import fold, random_weights, to_onnx
 from mobilenets.onnx.writer import IMAGE, PROBABILITIES

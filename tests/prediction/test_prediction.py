@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from making import picture, pixels, small, tiny
 
+from making import picture, pixels, small, tiny
 from mobilenets import prediction
 from mobilenets.data import decode
 from mobilenets.errors import CheckpointError, DataError, MisuseError
@@ -146,7 +146,9 @@ def test_evaluate_is_what_a_hand_computes(kind: str, made: dict[str, object], da
     by_hand = [(p, CLASSES.index(p.path.parent.name)) for p in predict(made[kind], data) if p.error is None]
     assert result.images == len(by_hand) == 12
     assert result.top1 == pytest.approx(np.mean([p.label == CLASSES[label] for p, label in by_hand]))
-    assert result.loss == pytest.approx(np.mean([-np.log(dict(p.top)[CLASSES[label]]) for p, label in by_hand]), abs=1e-4)
+    assert result.loss == pytest.approx(
+        np.mean([-np.log(dict(p.top)[CLASSES[label]]) for p, label in by_hand]), abs=1e-4
+    )
     assert result.top5 == 1.0, "three classes"
     assert result.classes == CLASSES
     assert result.confusion.sum() == 12

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from making import pixels, small
-from onnx import TensorProto, helper
 
+import onnx
+from making import pixels, small
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError, UnknownNameError
 from mobilenets.onnx import random_weights, to_onnx
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, describe, open_artifact
 from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
 from mobilenets.table import with_classes
+from onnx import TensorProto, helper
 
 
 @pytest.fixture(scope="module")

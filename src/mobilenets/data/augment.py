@@ -82,7 +82,7 @@ class Augmentation:
 NONE = Augmentation(flip=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), brightness=0.0, contrast=0.0, saturation=0.0)
 """Nothing: `augment` equals `plain`."""
 
-LIGHT = Augmentation(scale=(0.7, 1.0), brightness=0.1, contrast=0.1, saturation=0.1)
+LIGHT = Augmentation(scale=(0.85, 1.0), ratio=(1.0, 1.0), translate=0.06, brightness=0.1, contrast=0.1, saturation=0.1)
 """For short trainings and small networks, which underfit."""
 
 DEFAULT = Augmentation()

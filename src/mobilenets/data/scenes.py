@@ -214,8 +214,8 @@ def _house(rng: Random) -> list[Part]:
         Part(TRIM, roof),
         Part(DETAIL, _box(door - 0.14, 0.4, door + 0.14, 0.9)),
     ]
-    for x in (-wide * 0.55, wide * 0.55):
-        parts.append(Part(DETAIL, _box(x - 0.14, eave + 0.12, x + 0.14, eave + 0.38)))
+    windows = (-wide * 0.55, wide * 0.55)
+    parts += [Part(DETAIL, _box(x - 0.14, eave + 0.12, x + 0.14, eave + 0.38)) for x in windows]
     return parts
 
 

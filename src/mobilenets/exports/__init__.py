@@ -30,9 +30,9 @@ def export(
 ) -> Verification:
     """Write a deployable file and prove it.
 
-    The file takes uint8 (n, h, w, c) images and gives class probabilities; batch is free; class names, preprocessing and
-    the table are in its metadata. It is reloaded in its runtime and compared with the model before it gets its name; a
-    file that fails is kept beside it as `NAME.failed.onnx`, and whatever had the name before stays.
+    The file takes uint8 (n, h, w, c) images and gives class probabilities; batch is free; class names, preprocessing
+    and the table are in its metadata. It is reloaded in its runtime and compared with the model before it gets its
+    name; a file that fails is kept beside it as `NAME.failed.onnx`, and whatever had the name before stays.
 
     Args:
         model: a model, or a checkpoint's path.

@@ -185,7 +185,8 @@ def with_latency(
         if smallest.latency_ms > limit_ms:
             raise BudgetUnmetError(
                 f"nothing fits {limit_ms:g} ms on this device: the fastest candidate, {smallest.label}, takes "
-                f"{smallest.latency_ms:.3g} ms. Raise the budget to at least --budget {_up(1.1 * smallest.latency_ms):.3g}ms."
+                f"{smallest.latency_ms:.3g} ms. Raise the budget to at least "
+                f"--budget {_up(1.1 * smallest.latency_ms):.3g}ms."
             )
         known = [smallest if c.label == smallest.label else c for c in known]
     return [
@@ -221,8 +222,13 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     return kept
 
 
-def choose(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """At most `count` of the front for the search on the user's images: evenly along it, its top always among them.
+def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float], count: int) -> list[Candidate]:
+    """At most `count` of the front for the search on the user's images, best first by `learned`.
+
+    Args:
+        candidates: those over the budget are left out.
+        learned: what a candidate is expected to reach in the time there is; larger is better.
+        count: how many the search has time for.
 
     Raises:
         MisuseError: nothing to choose from.
@@ -230,11 +236,7 @@ def choose(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     alive = [c for c in candidates if c.status not in ("over", "slow")]
     if not alive:
         raise MisuseError("no candidate is left to choose from.")
-    line = front(alive)
-    if len(line) <= count:
-        return line
-    picks = np.unique(np.round(np.linspace(len(line) - 1, 0, count)).astype(int))
-    return [line[i] for i in picks]
+    return sorted(front(alive), key=learned, reverse=True)[:count]
 
 
 def mark(candidates: Sequence[Candidate], changed: Sequence[Candidate]) -> list[Candidate]:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from mobilenets.fitting.candidates import (
     with_latency,
     within_counts,
 )
+from mobilenets.fitting.learning import expected_error, seconds_per_image
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, local_table, processor, time_session
 from mobilenets.model import MobileNet, build, load, save, versions
@@ -38,11 +39,11 @@ from mobilenets.runtime import describe, open_artifact
 from mobilenets.search import Rung, successive_halving
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 
-SEARCH_SHARE = 0.25
+SEARCH_SHARE = 0.2
 """Part of the time after measuring that goes to the search; the winner gets the rest."""
-SEARCH_WIDTH = 8
+SEARCH_WIDTH = 6
 """Most candidates that are tried on the user's images."""
-LEAST_TRIAL_S = 6.0
+LEAST_TRIAL_S = 10.0
 """Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
 CLOSING_S = 12.0
 """Kept for export, verification and the last measurement."""
@@ -156,7 +157,7 @@ class _Job:
     def work(self, counted: list[Candidate]) -> Fit:
         torch.set_num_threads(os.cpu_count() or 1)
         candidates = self.measure(counted)
-        chosen = choose(candidates, self.search_width())
+        chosen = choose(candidates, self.learned(candidates), self.search_width())
         on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
         candidates = mark(candidates, on_front)
         size = max(c.network.resolution for c in chosen)
@@ -192,6 +193,22 @@ class _Job:
         alive = [c for c in known if c.status not in ("over", "slow")]
         self.watcher.note(f"{len(alive)} of {len(known)} candidates fit {self.budget.text}")
         return known
+
+    def learned(self, candidates: Sequence[Candidate]) -> Callable[[Candidate], float]:
+        """Expected accuracy of each network on the front in the time that is left, by its training speed here."""
+        line = front([c for c in candidates if c.status not in ("over", "slow")])
+        self.watcher.phase("timing training")
+        distinct = len(self.folder.splits["train"])
+        seconds = (1 - SEARCH_SHARE) * max(self.left_s() - CLOSING_S, 5.0)
+        expected: dict[str, float] = {}
+        for i, candidate in enumerate(line):
+            if candidate.label not in self.state.train_s:
+                self.state.train_s[candidate.label] = seconds_per_image(candidate.network)
+            images = seconds / self.state.train_s[candidate.label]
+            expected[candidate.label] = 1 - expected_error(candidate.expected_top1, images, distinct)
+            self.watcher.advance(i + 1, len(line))
+        self.keep_time()
+        return lambda c: expected[c.label]
 
     def search_width(self) -> int:
         """How many candidates the search has time for; at least 1, which is no search."""
@@ -314,8 +331,8 @@ class _Job:
         ]
         if not smaller:
             raise BudgetUnmetError(
-                f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, and no "
-                "smaller candidate is left. Was another program running? Raise the budget or try again."
+                f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, "
+                "and no smaller candidate is left. Was another program running? Raise the budget or try again."
             )
         down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
         self.watcher.note(

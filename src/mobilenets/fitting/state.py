@@ -25,6 +25,7 @@ class State:
         seed: of everything.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
+        train_s: training seconds per image by candidate label.
         scores: search results by "rung label".
         stepped_down: labels that turned out over the budget after training.
     """
@@ -37,6 +38,7 @@ class State:
     seed: int
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)
+    train_s: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     stepped_down: list[str] = field(default_factory=list)
 

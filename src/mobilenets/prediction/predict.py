@@ -60,8 +60,8 @@ def predict(
         on_progress: called with (done, all).
 
     Raises:
-        MisuseError: no such model or path, a folder without images, or `top` below 1. A file that cannot be read is no error: its
-            prediction says why.
+        MisuseError: no such model or path, a folder without images, or `top` below 1. A file that cannot be read is
+            no error: its prediction says why.
     """
     if top < 1:
         raise MisuseError(f"`top` (={top}) must be at least 1.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mobilenets.data.augment import DEFAULT, Augmentation
+from mobilenets.data.augment import DEFAULT, LIGHT, Augmentation
 from mobilenets.errors import MisuseError
 
 Precision = Literal["auto", "fp32", "bf16"]
+LIGHT_BELOW_EPOCHS = 15
+"""Measured on CIFAR-10, V1 0.5 at 64 px, one epoch: 46.9 % with shifts and flips, 45.5 % with mild crops, 44.7 % with
+strong ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Recipe:
         dropout: before the classifier.
         mixup: alpha of MixUp; 0 turns it off.
         bn_momentum: batch-norm momentum while training. The papers' 0.01 needs more steps than short runs have.
-        augmentation: random crops, flips and colours.
+        augmentation: random crops, flips and colours; None takes light ones where the images are seen fewer than 15
+            times, which leaves no time to overfit, and the default ones beyond.
         low_resolution: part of the final resolution for the first half of the training; halfway between for the third
             quarter. 1.0 turns growing off.
         precision: `bf16` lets convolutions multiply in bfloat16 (weights and activations stay float32); `auto` measures
@@ -40,7 +44,7 @@ class Recipe:
     minutes: float | None = None
     batch_size: int = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.2
+    lr: float = 0.3
     weight_decay: float = 5e-4
     warmup: float = 0.15
     label_smoothing: float = 0.1
@@ -48,7 +52,7 @@ class Recipe:
     dropout: float = 0.0
     mixup: float = 0.0
     bn_momentum: float = 0.1
-    augmentation: Augmentation = field(default=DEFAULT)
+    augmentation: Augmentation | None = None
     low_resolution: float = 0.67
     precision: Precision = "auto"
     seed: int = 0
@@ -71,5 +75,13 @@ class Recipe:
     def from_dict(values: dict[str, Any]) -> Recipe:
         """From plain JSON values."""
         plain = {k: v for k, v in values.items() if k != "augmentation"}
+        if values["augmentation"] is None:
+            return Recipe(**plain)
         drawn: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
         return Recipe(**plain, augmentation=Augmentation(**drawn))
+
+    def augmentation_for(self, epochs: float) -> Augmentation:
+        """What to draw in a training that passes over the images `epochs` times."""
+        if self.augmentation is not None:
+            return self.augmentation
+        return LIGHT if epochs < LIGHT_BELOW_EPOCHS else DEFAULT
