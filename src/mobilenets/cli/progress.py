@@ -78,7 +78,8 @@ class Display(Watcher):
             self.console.print(
                 f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
                 f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
-                f"{line.resolution} px"
+                f"{line.resolution} px",
+                soft_wrap=True,
             )
 
     def note(self, text: str) -> None:

@@ -47,6 +47,7 @@ def _promises(
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
     for name in dict.fromkeys(c["network"] for c in candidates):
         color = _COLORS.get(name, "grey")
+        axes.scatter([], [], s=26, color=color, label=name.removeprefix("mobilenet_"))
         of_family = [c for c in candidates if c["network"] == name]
         for measured in (True, False):
             points = [c for c in of_family if (c["measured_ms"] is not None) == measured]
@@ -58,9 +59,6 @@ def _promises(
                 edgecolors=color,
                 alpha=0.95 if measured else 0.4,
                 linewidths=0.8,
-                label=name.removeprefix("mobilenet_")
-                if measured or not any(c["measured_ms"] for c in of_family)
-                else None,
             )
     line = sorted((c for c in candidates if c["status"] in ("front", "tried", "winner")), key=_latency)
     axes.plot(
@@ -93,17 +91,16 @@ def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[s
     if before is not None:
         axes.annotate("", (x, y), (x, before), arrowprops={"arrowstyle": "->", "color": "0.5"})
     _budget_line(axes, limit)
-    axes.margins(x=0.25, y=0.12)
+    xs = [_latency(c) for c in tried] + [x] + ([limit] if limit is not None else [])
     axes.set(
         xscale="log",
+        xlim=(min(xs) / 1.8, max(xs) * 1.8),
+        ylim=(0, 104),
         xlabel="measured latency of one image, ms",
         ylabel="top-1 on the validation images, %",
-        title=f"{len(tried)} tried on these images, equal time each"
-        if tried
-        else "one network on the front: no search",
+        title=f"{len(tried)} tried on these images, equal time each round" if tried else "the winner on these images",
     )
-    axes.set_ylim(top=max(102.0, axes.get_ylim()[1]) if y > 85 else None)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", markerscale=0.5)
     _tidy(axes)
 
 

@@ -9,9 +9,9 @@ from mobilenets.data.augment import DEFAULT, LIGHT, Augmentation
 from mobilenets.errors import MisuseError
 
 Precision = Literal["auto", "fp32", "bf16"]
-LIGHT_BELOW_EPOCHS = 15
+LIGHT_BELOW_EPOCHS = 40
 """Measured on CIFAR-10, V1 0.5 at 64 px, one epoch: 46.9 % with shifts and flips, 45.5 % with mild crops, 44.7 % with
-strong ones."""
+the default ones; on generated scenes, V1 0.5, 16 epochs of AdamW: 85.2 % with light ones, 76.3 % with the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Recipe:
         dropout: before the classifier.
         mixup: alpha of MixUp; 0 turns it off.
         bn_momentum: batch-norm momentum while training. The papers' 0.01 needs more steps than short runs have.
-        augmentation: random crops, flips and colours; None takes light ones where the images are seen fewer than 15
-            times, which leaves no time to overfit, and the default ones beyond.
+        augmentation: random crops, flips and colours; None takes light ones where the images are seen fewer than 40
+            times, which leaves little time to overfit, and the default ones beyond.
         low_resolution: part of the final resolution for the first half of the training; halfway between for the third
             quarter. 1.0 turns growing off.
         precision: `bf16` lets convolutions multiply in bfloat16 (weights and activations stay float32); `auto` measures
