@@ -39,3 +39,24 @@ def _one_thread() -> None:
     """torch on one thread, where a test has loaded it at all: tests run side by side."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated scenes, 48 px: eight classes, 12 to train and 4 to validate each."""
+    from mobilenets.data import scenes
+
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    scenes.write_classification(folder, per_class_train=12, per_class_val=4, size=48)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def latency_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with a real latency table of this machine, from two small networks so that it is quick."""
+    from mobilenets.latency.table import build_set, build_table, write_table
+
+    folder = tmp_path_factory.mktemp("cache")
+    chosen = [n for n in build_set() if n.resolution <= 160 and n.width <= 1.0]
+    write_table(build_table(chosen[::2]), folder)
+    return folder

@@ -31,6 +31,13 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
+    @staticmethod
+    def default(resolution: int, channels: int = 3) -> Preprocessing:
+        """ImageNet's mean and std for RGB; 0.5 and 0.25 for any other number of channels."""
+        if channels == 3:
+            return Preprocessing(resolution)
+        return Preprocessing(resolution, mean=(0.5,) * channels, std=(0.25,) * channels)
+
     @property
     def short_side(self) -> int:
         """Short side after resizing, in pixels."""

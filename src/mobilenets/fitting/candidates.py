@@ -189,11 +189,16 @@ def with_latency(
                 f"--budget {_up(1.1 * smallest.latency_ms):.3g}ms."
             )
         known = [smallest if c.label == smallest.label else c for c in known]
+    return mark_slow(known, limit_ms)
+
+
+def mark_slow(candidates: Sequence[Candidate], limit_ms: float) -> list[Candidate]:
+    """Mark what is over a latency budget, by measurement where there is one."""
     return [
         replace(c, status="slow", reason=f"{c.latency_ms:.2f} ms over {limit_ms:g} ms")
         if c.status != "over" and c.latency_ms > limit_ms
         else c
-        for c in known
+        for c in candidates
     ]
 
 

@@ -25,6 +25,7 @@ from mobilenets.fitting.candidates import (
     front,
     grid,
     mark,
+    mark_slow,
     prediction_error,
     with_latency,
     within_counts,
@@ -185,7 +186,7 @@ class _Job:
                 for c in counted
             ]
             limit = self.budget.latency_ms
-            return [replace(c, status="slow") if limit and c.latency_ms > limit else c for c in kept]
+            return kept if limit is None else mark_slow(kept, limit)
         self.watcher.phase("measuring candidates")
         known = with_latency(counted, self.budget, table, threads=threads, on_progress=self.watcher.advance)
         self.state.measured = {c.label: c.measured for c in known if c.measured is not None}

@@ -105,6 +105,6 @@ def time_session(session: Session, *, runs: int = 50, limit_s: float = 2.0) -> L
 
 def time_network(network: Network, *, threads: int = 1, runs: int = 50, limit_s: float = 2.0) -> Latency:
     """Latency of a network that has no weights yet: exported with random ones."""
-    model = to_onnx(network, random_weights(network), Preprocessing(network.resolution))
+    model = to_onnx(network, random_weights(network), Preprocessing.default(network.resolution, network.in_channels))
     session = OnnxRuntimeSession.open(model.SerializeToString(), threads=threads)
     return time_session(session, runs=runs, limit_s=limit_s)

@@ -8,6 +8,7 @@ in the logs of its sizes) answers for the rest.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -187,7 +188,9 @@ def _fit_laws(entries: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
 
 def profile(network: Network, *, threads: int, runs: int = 15) -> tuple[dict[str, float], float]:
     """Median milliseconds of each kernel key inside one network, and of a whole unprofiled run."""
-    model = to_onnx(network, random_weights(network), Preprocessing(network.resolution)).SerializeToString()
+    model = to_onnx(
+        network, random_weights(network), Preprocessing.default(network.resolution, network.in_channels)
+    ).SerializeToString()
     found = kernels(network)
     whole = time_session(OnnxRuntimeSession.open(model, threads=threads), runs=runs, limit_s=1.0).median_ms
     with tempfile.TemporaryDirectory() as folder:
@@ -312,24 +315,33 @@ def cache_folder() -> Path:
 
 
 def local_table(*, threads: int = 1, on_progress: Callable[[int, int], None] | None = None) -> LatencyTable:
-    """The table of this machine: from the cache, or built now and cached."""
-    key = device_key(threads)
-    path = cache_folder() / "latency" / f"{hashlib.sha256(f'{FORMAT} {key}'.encode()).hexdigest()[:16]}.json"
-    cached = _read(path, key)
+    """The table of this machine: from the cache, or built now and cached where the cache can be written."""
+    cached = _read(_cache_path(cache_folder(), device_key(threads)), device_key(threads))
     if cached is not None:
         return cached
     table = build_table(threads=threads, on_progress=on_progress)
+    with contextlib.suppress(OSError):  # a full or read-only disk costs the next run ten seconds, not this one its end
+        write_table(table, cache_folder())
+    return table
+
+
+def write_table(table: LatencyTable, folder: Path) -> Path:
+    """Keep a table in a cache folder, under its device's name."""
     data = {
         "format": FORMAT,
-        "device": key,
+        "device": table.device,
         "overhead_ms": table.overhead_ms,
         "factor": table.factor,
         "measured": table.measured,
         "entries": table.entries,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _cache_path(folder, table.device)
     write_text(path, json.dumps(data, indent=1))
-    return table
+    return path
+
+
+def _cache_path(folder: Path, device: str) -> Path:
+    return folder / "latency" / f"{hashlib.sha256(f'{FORMAT} {device}'.encode()).hexdigest()[:16]}.json"
 
 
 def _read(path: Path, key: str) -> LatencyTable | None:

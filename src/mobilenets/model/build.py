@@ -66,7 +66,7 @@ class MobileNet(nn.Module):
         super().__init__()
         self.network = network
         self.nodes = lower(network)
-        self.info = info or Info(preprocessing=Preprocessing(network.resolution))
+        self.info = info or Info(preprocessing=Preprocessing.default(network.resolution, network.in_channels))
         self.dropout = dropout
         self._plan = self._make_plan()
         initialise(self)
@@ -197,7 +197,7 @@ def build(
     if classes is not None:
         table = with_classes(table, classes if isinstance(classes, int) else len(names))
     size = table.resolution
-    chosen = preprocessing or Preprocessing(size)
+    chosen = preprocessing or Preprocessing.default(size, table.in_channels)
     if chosen.resolution != size:
         raise MisuseError(f"`preprocessing.resolution` (={chosen.resolution}) must be the network's (={size}).")
     return MobileNet(table, info=Info(names, chosen), dropout=dropout)

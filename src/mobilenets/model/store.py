@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.files import replacing
+from mobilenets.files import write_bytes
 from mobilenets.model.build import Info, MobileNet
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
@@ -46,8 +46,7 @@ def save(model: MobileNet, path: str | Path) -> Path:
         "versions": json.dumps(versions()),
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_bytes(path, to_safetensors(tensors, metadata=metadata))
     return path
 
 

@@ -16,7 +16,6 @@ from mobilenets.data.folder import Folder, open_folder
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.files import run_folder, write_text
 from mobilenets.model import MobileNet, build, load, save, versions, with_info
-from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
 from mobilenets.training import pictures
@@ -132,7 +131,7 @@ def _run(
     watcher.started(run)
     torch.manual_seed(recipe.seed)
     train_squares, val_squares = load_splits(folder, table.resolution, watcher)
-    model = build(table, folder.classes, preprocessing=Preprocessing(table.resolution))
+    model = build(table, folder.classes)
     training = Training(model, recipe, train_squares, val_squares)
     if state is not None:
         load_state(training, state)

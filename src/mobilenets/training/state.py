@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from mobilenets.errors import CheckpointError
-from mobilenets.files import replacing
+from mobilenets.files import write_bytes
 from mobilenets.training.loop import Training
 from mobilenets.watching import Epoch
 
@@ -32,8 +32,7 @@ def save_state(training: Training, path: Path) -> None:
         "best_top1": training.best_top1,
         "bf16": training.bf16,
     }
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(scalars)})
+    write_bytes(path, to_safetensors(tensors, metadata={"state": json.dumps(scalars)}))
 
 
 def load_state(training: Training, path: Path) -> None:
