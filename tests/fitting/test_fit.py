@@ -8,7 +8,7 @@ import pytest
 
 import mobilenets as mn
 from mobilenets.errors import BudgetFormatError, BudgetUnmetError, MisuseError
-from mobilenets.fitting.learning import expected_error
+from mobilenets.fitting.learning import expected_error, extrapolated_error, final_error
 from mobilenets.watching import Tick, Watcher
 
 
@@ -105,6 +105,16 @@ def test_learning_curve_orders_as_it_should() -> None:
     assert expected_error(50, 2e5, 10_000) < expected_error(50, 1e5, 10_000)
     assert expected_error(50, 1e9, 100) == expected_error(50, 1e7, 100)  # repeats stop teaching
     assert expected_error(50, 10, 10_000) == 1.0
+
+
+def test_extrapolation_lies_between_the_floor_and_the_measured_error() -> None:
+    assert extrapolated_error(50, 0.6, 60, 60) == pytest.approx(0.6)
+    assert final_error(50) < extrapolated_error(50, 0.6, 60, 600) < 0.6
+    # the better network overtakes when there is time for it, and only then
+    small, large = (45, 0.55), (60, 0.62)
+    assert extrapolated_error(*small, 60, 70) < extrapolated_error(*large, 60, 70)
+    assert extrapolated_error(*small, 60, 2000) > extrapolated_error(*large, 60, 2000)
+    assert extrapolated_error(50, 0.01, 60, 600) == pytest.approx(0.01)  # better than the floor stays
 
 
 @pytest.mark.slow

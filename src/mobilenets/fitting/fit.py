@@ -30,7 +30,7 @@ from mobilenets.fitting.candidates import (
     with_latency,
     within_counts,
 )
-from mobilenets.fitting.learning import expected_error, seconds_per_image
+from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, local_table, processor, time_session
 from mobilenets.model import MobileNet, build, load, save, versions
@@ -227,26 +227,31 @@ class _Job:
             return chosen[0], candidates
         seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
         best: dict[str, float] = {}
+        trained_s: dict[str, float] = {}
+        final_s = max(self.left_s() - CLOSING_S, 0.0) - seconds
 
         def evaluate(candidate: Candidate, share: float, rung: int) -> float:
-            key = f"{rung} {candidate.label}"
+            label = candidate.label
+            key = f"{rung} {label}"
             if key not in self.state.scores:
-                self.watcher.phase(f"search, round {rung}: {candidate.label}")
+                self.watcher.phase(f"search, round {rung}: {label}")
                 self.state.scores[key] = self.trial(candidate, share, train, val)
                 self.keep_time()
-            best[candidate.label] = max(self.state.scores[key], best.get(candidate.label, 0.0))
-            return self.state.scores[key]
+            top1 = self.state.scores[key]
+            best[label] = max(top1, best.get(label, 0.0))
+            trained_s[label] = trained_s.get(label, 0.0) + share
+            whole = trained_s[label] + final_s
+            expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
+            self.watcher.note(
+                f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, {expected:.0%} expected at "
+                f"the end; {candidate.latency_ms:.2f} ms"
+            )
+            return expected
 
-        winner, self.rungs = successive_halving(chosen, evaluate, seconds=seconds, on_rung=self._note_rung)
+        winner, self.rungs = successive_halving(chosen, evaluate, seconds=seconds)
         tried = [replace(c, status="tried", top1=best[c.label]) for c in chosen]
         winner = next(c for c in tried if c.label == winner.label)
         return winner, mark(candidates, tried)
-
-    def _note_rung(self, rung: Rung[Candidate]) -> None:
-        c = rung.candidate
-        self.watcher.note(
-            f"round {rung.number}: {c.label:<44} top-1 {rung.score:6.1%}  {c.latency_ms:.2f} ms  {rung.seconds:.0f} s"
-        )
 
     def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
         """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
@@ -393,7 +398,8 @@ class _Job:
             "seconds": self.state.spent_s,
             "stepped_down": self.state.stepped_down,
             "rungs": [
-                {"round": r.number, "candidate": r.candidate.label, "seconds": r.seconds, "top1": r.score}
+                {"round": r.number, "candidate": r.candidate.label, "seconds": r.seconds,
+                 "top1": self.state.scores[f"{r.number} {r.candidate.label}"], "expected_top1": r.score}
                 for r in self.rungs
             ],
             "candidates": [c.to_dict() for c in candidates],
