@@ -13,8 +13,7 @@ from rich.table import Table
 
 from benchmarks.tables import machine
 from mobilenets.fitting.candidates import grid
-from mobilenets.latency import LatencyTable, build_table, time_session
-from mobilenets.latency.table import build_set
+from mobilenets.latency import LatencyTable, build_set, build_table, time_session
 from mobilenets.onnx import random_weights, to_onnx
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime.onnxruntime import OnnxRuntimeSession

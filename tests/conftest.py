@@ -53,8 +53,8 @@ def small_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def latency_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with a real latency table of this machine, from two small networks so that it is quick."""
-    from mobilenets.latency.table import build_set, build_table, write_table
+    """A cache folder with a real latency table of this machine, from some small networks so that it is quick."""
+    from mobilenets.latency import build_set, build_table, write_table
 
     folder = tmp_path_factory.mktemp("cache")
     chosen = [n for n in build_set() if n.resolution <= 160 and n.width <= 1.0]

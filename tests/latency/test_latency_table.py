@@ -11,20 +11,11 @@ import pytest
 
 from making import small
 from mobilenets.errors import MisuseError
-from mobilenets.latency import Latency, LatencyTable, benchmark, build_table, local_table, time_network
-from mobilenets.latency import table as table_module
+from mobilenets.latency import Latency, LatencyTable, benchmark, build_table, local_table, profiling, time_network
+from mobilenets.latency.cache import device_key
 from mobilenets.latency.measure import time_call
-from mobilenets.latency.table import (
-    FAMILIES,
-    Kernel,
-    _by_kernel,
-    _calibrate,
-    _owners,
-    build_set,
-    device_key,
-    kernels,
-    profile,
-)
+from mobilenets.latency.profiling import _by_kernel, _calibrate, _owners, build_set, profile
+from mobilenets.latency.table import Kernel, kernels
 from mobilenets.onnx import random_weights, to_onnx
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import lower, scale, with_classes
@@ -37,7 +28,7 @@ from mobilenets.table.nodes import (
     Multiply,
     WindowPool,
 )
-from mobilenets.zoo import INDEX
+from mobilenets.zoo import FAMILIES, INDEX
 
 WORK = (Convolution, FullyConnected, GlobalPool, WindowPool, Multiply, Add, Concat)
 
@@ -146,7 +137,7 @@ def test_profiling_attributes_all_kernels(name: str, monkeypatch: pytest.MonkeyP
             runs.append((attributed, sum(e["dur"] for e in of_run) / 1e3))
         return _by_kernel(events, found, owners)
 
-    monkeypatch.setattr(table_module, "_by_kernel", watched)
+    monkeypatch.setattr(profiling, "_by_kernel", watched)
     times, whole = profile(network, threads=1, runs=5)
     found = kernels(network)
     assert whole > 0
@@ -194,7 +185,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
         builds.append(threads)
         return build_table([small("mobilenet_v3_small", 0.25), small("mobilenet_v1", 0.25)], threads=threads)
 
-    monkeypatch.setattr(table_module, "build_table", build_small)
+    monkeypatch.setattr(profiling, "build_table", build_small)
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
     return builds
 
@@ -240,7 +231,7 @@ def test_a_damaged_cache_is_built_anew(damage: object, monkeypatch: pytest.Monke
         builds.append(1)
         return made
 
-    monkeypatch.setattr(table_module, "build_table", build)
+    monkeypatch.setattr(profiling, "build_table", build)
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
     local_table(threads=1)
     (path,) = (tmp_path / "cache").rglob("*.json")

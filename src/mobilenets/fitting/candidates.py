@@ -12,9 +12,8 @@ from mobilenets.costs import Cost, cost
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.fitting.budget import Budget
 from mobilenets.latency import Latency, LatencyTable, time_network
-from mobilenets.latency.table import FAMILIES
 from mobilenets.table import Network, scale, with_classes
-from mobilenets.zoo import INDEX
+from mobilenets.zoo import FAMILIES, INDEX
 from mobilenets.zoo.published import estimate_top1
 
 WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)

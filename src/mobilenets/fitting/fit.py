@@ -243,8 +243,8 @@ class _Job:
             whole = trained_s[label] + final_s
             expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
             self.watcher.note(
-                f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, {expected:.0%} expected at "
-                f"the end; {candidate.latency_ms:.2f} ms"
+                f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, "
+                f"{candidate.latency_ms:.2f} ms"
             )
             return expected
 
@@ -399,7 +399,7 @@ class _Job:
             "stepped_down": self.state.stepped_down,
             "rungs": [
                 {"round": r.number, "candidate": r.candidate.label, "seconds": r.seconds,
-                 "top1": self.state.scores[f"{r.number} {r.candidate.label}"], "expected_top1": r.score}
+                 "top1": self.state.scores[f"{r.number} {r.candidate.label}"], "extrapolated_top1": r.score}
                 for r in self.rungs
             ],
             "candidates": [c.to_dict() for c in candidates],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mobilenets.latency.cache import cache_folder, write_table
 from mobilenets.latency.measure import Latency, processor, time_network, time_session
-from mobilenets.latency.table import LatencyTable, build_table, cache_folder, local_table
+from mobilenets.latency.profiling import build_set, build_table, local_table
+from mobilenets.latency.table import LatencyTable
 from mobilenets.runtime import open_artifact
 from mobilenets.table.rows import Network
 
@@ -13,12 +15,14 @@ __all__ = [
     "Latency",
     "LatencyTable",
     "benchmark",
+    "build_set",
     "build_table",
     "cache_folder",
     "local_table",
     "processor",
     "time_network",
     "time_session",
+    "write_table",
 ]
 
 

@@ -1,36 +1,22 @@
-"""The per-node latency table of one device: built once by profiling, cached, read to predict any network.
+"""The per-node latency table of one device: read to predict any network.
 
 A deployed kernel is a convolution with its batch norm and activation, a pooling, a gate, a residual add or the
-classifier. The runtime's own profiler times every kernel inside real networks, where caches and memory layouts are what
-they will be. An exact entry answers for a kernel that was seen; a law fitted per type of kernel (log time, quadratic
-in the logs of its sizes) answers for the rest.
+classifier. An exact entry answers for a kernel that was seen while the table was built; a law fitted per type of kernel
+(log time, quadratic in the logs of its sizes) answers for the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
-from mobilenets.files import write_text
-from mobilenets.latency.measure import processor, time_session
-from mobilenets.onnx import random_weights, to_onnx
-from mobilenets.preprocessing import Preprocessing
-from mobilenets.runtime.onnxruntime import OnnxRuntimeSession, raw_session
-from mobilenets.table import scale, with_classes
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
-    INPUT,
     Activation,
     Add,
     BatchNorm,
@@ -44,10 +30,6 @@ from mobilenets.table.nodes import (
     WindowPool,
 )
 from mobilenets.table.rows import Network
-from mobilenets.zoo import INDEX
-
-FORMAT = 4
-"""Raised when entries change their meaning: an older cached table is then built anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,174 +166,3 @@ def _fit_laws(entries: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
         ridge[0, 0] = 1e-8
         laws[kind] = np.linalg.solve(x.T @ x + ridge, x.T @ y)
     return laws
-
-
-def profile(network: Network, *, threads: int, runs: int = 15) -> tuple[dict[str, float], float]:
-    """Median milliseconds of each kernel key inside one network, and of a whole unprofiled run."""
-    model = to_onnx(
-        network, random_weights(network), Preprocessing.default(network.resolution, network.in_channels)
-    ).SerializeToString()
-    found = kernels(network)
-    whole = time_session(OnnxRuntimeSession.open(model, threads=threads), runs=runs, limit_s=1.0).median_ms
-    with tempfile.TemporaryDirectory() as folder:
-        session = raw_session(model, threads=threads, profile=str(Path(folder) / "profile"))
-        size = network.resolution
-        image = np.zeros((1, size, size, network.in_channels), np.uint8)
-        for _ in range(runs):
-            session.run(None, {"image": image})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return _by_kernel(events, found, _owners(network, found)), whole
-
-
-def _by_kernel(
-    events: list[dict[str, Any]], found: Mapping[str, Kernel], owners: Mapping[str, str]
-) -> dict[str, float]:
-    """Kernel key -> milliseconds. What the runtime inserts (layout changes) goes to the kernel that ran before it."""
-    per_run: dict[str, list[float]] = {name: [] for name in found}
-    current = "preprocess"
-    seen: dict[str, float] = {}
-    events = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
-    for event in sorted(events, key=lambda e: e["ts"]):
-        name = event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")
-        if name == "preprocess.transpose" and seen:
-            _close_run(seen, per_run)
-            seen = {}
-        current = "preprocess" if name.startswith("preprocess.") else owners.get(name, current)
-        seen[current] = seen.get(current, 0.0) + event["dur"] / 1e3
-    _close_run(seen, per_run)
-    by_key: dict[str, list[float]] = {}
-    for name, times in per_run.items():
-        # a kernel that never ran was fused with another: free, where one of its like was not
-        by_key.setdefault(found[name].key, []).append(float(np.median(times[2:] or times)) if times else 0.0)
-    return {key: float(np.mean(values)) for key, values in by_key.items() if any(values)}
-
-
-def _owners(network: Network, found: Mapping[str, Kernel]) -> dict[str, str]:
-    """Node name -> the kernel that computes it: itself, or for what is folded or fused that of its first input."""
-    owners = {INPUT: "preprocess"}
-    for node in lower(network):
-        owners[node.name] = node.name if node.name in found else owners[node.inputs[0]]
-    return owners
-
-
-def _close_run(seen: Mapping[str, float], per_run: dict[str, list[float]]) -> None:
-    for name, milliseconds in seen.items():
-        per_run[name].append(milliseconds)
-
-
-def build_set() -> list[Network]:
-    """The networks that a table is built from: every family, each width and resolution several times."""
-    families = [network for name, network in INDEX.items() if name in FAMILIES]
-    widths, resolutions = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25), (96, 128, 160, 192, 224)
-    networks = []
-    for i, family in enumerate(families):
-        # diagonals through the grid, shifted from family to family: each family at every width and every resolution
-        for j in range(len(widths)):
-            width = widths[(i + j) % len(widths)]
-            resolution = resolutions[(2 * i + 3 * j) % len(resolutions)]
-            networks.append(with_classes(scale(family, width, resolution), (10, 1000, 100, 2)[(i + j) % 4]))
-    return networks
-
-
-FAMILIES = (
-    "mobilenet_v1",
-    "mobilenet_v2",
-    "mobilenet_v3_large",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large_minimalistic",
-    "mobilenet_v3_small_minimalistic",
-)
-"""Networks that scale to a grid of candidates."""
-
-
-def build_table(
-    networks: Iterable[Network] | None = None,
-    *,
-    threads: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> LatencyTable:
-    """Profile networks on this machine and calibrate: about a third of a second each."""
-    chosen = build_set() if networks is None else list(networks)
-    samples: dict[str, list[float]] = {}
-    sums: list[tuple[float, int, float]] = []
-    measured: dict[str, float] = {}
-    for i, network in enumerate(chosen):
-        times, whole = profile(network, threads=threads)
-        for key, milliseconds in times.items():
-            samples.setdefault(key, []).append(milliseconds)
-        found = kernels(network)
-        sums.append((sum(times.get(kernel.key, 0.0) for kernel in found.values()), len(found), whole))
-        measured[network.label] = whole
-        if on_progress is not None:
-            on_progress(i + 1, len(chosen))
-    entries = {key: float(np.mean(values)) for key, values in samples.items()}
-    factor, overhead = _calibrate(sums)
-    return LatencyTable(device_key(threads), entries, overhead, factor, measured)
-
-
-def _calibrate(sums: list[tuple[float, int, float]]) -> tuple[float, float]:
-    """(factor, overhead per kernel) that turn sums of kernels into whole runs, by relative least squares.
-
-    The overhead is often negative: recording a kernel takes a microsecond of its own.
-    """
-    x = np.array([[total / whole, count / whole] for total, count, whole in sums])
-    factor, overhead = np.linalg.lstsq(x, np.ones(len(sums)), rcond=None)[0]
-    return float(factor), float(overhead)
-
-
-def device_key(threads: int) -> str:
-    """What a table's numbers hold for: processor, runtime, version, precision, threads."""
-    import onnxruntime
-
-    return f"{processor()} | onnxruntime {onnxruntime.__version__} fp32 | {threads} thread{'s' * (threads > 1)}"
-
-
-def cache_folder() -> Path:
-    """`MOBILENETS_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("MOBILENETS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilenets"
-
-
-def local_table(*, threads: int = 1, on_progress: Callable[[int, int], None] | None = None) -> LatencyTable:
-    """The table of this machine: from the cache, or built now and cached where the cache can be written."""
-    cached = _read(_cache_path(cache_folder(), device_key(threads)), device_key(threads))
-    if cached is not None:
-        return cached
-    table = build_table(threads=threads, on_progress=on_progress)
-    with contextlib.suppress(OSError):  # a full or read-only disk costs the next run ten seconds, not this one its end
-        write_table(table, cache_folder())
-    return table
-
-
-def write_table(table: LatencyTable, folder: Path) -> Path:
-    """Keep a table in a cache folder, under its device's name."""
-    data = {
-        "format": FORMAT,
-        "device": table.device,
-        "overhead_ms": table.overhead_ms,
-        "factor": table.factor,
-        "measured": table.measured,
-        "entries": table.entries,
-    }
-    path = _cache_path(folder, table.device)
-    write_text(path, json.dumps(data, indent=1))
-    return path
-
-
-def _cache_path(folder: Path, device: str) -> Path:
-    return folder / "latency" / f"{hashlib.sha256(f'{FORMAT} {device}'.encode()).hexdigest()[:16]}.json"
-
-
-def _read(path: Path, key: str) -> LatencyTable | None:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or data["device"] != key:
-            return None
-        entries = {str(name): float(value) for name, value in data["entries"].items()}
-        if not entries or any(len(name.split()) != len(fields(Kernel)) for name in entries):
-            return None
-        return LatencyTable(key, entries, float(data["overhead_ms"]), float(data["factor"]), dict(data["measured"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # no cache, or a damaged one: it is built anew

@@ -27,6 +27,16 @@ INDEX: dict[str, Network] = {
 }
 """Every network by name."""
 
+FAMILIES = (
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large_minimalistic",
+    "mobilenet_v3_small_minimalistic",
+)
+"""Networks that scale to a grid of candidates."""
+
 
 def networks(pattern: str = "*") -> list[str]:
     """Names of the networks that match a glob, in the index's order: `networks("*v3*")`."""
