@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from mobilenets.errors import MobileNetsError, UnknownNameError
 from mobilenets.version import __version__
@@ -41,6 +41,7 @@ def app() -> App:
         help="The most accurate MobileNet for your images and your budget, proven on your device.",
         version=__version__,
         result_action="return_value",
+        default_parameter=Parameter(negative=()),
     )
     for verb, text in VERBS.items():
         module = "list_" if verb == "list" else verb  # `list` would hide the builtin

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
@@ -18,7 +16,7 @@ def run(
     data: Path,
     /,
     *,
-    budget: Annotated[list[str], Parameter(negative=())],
+    budget: list[str],
     minutes: float = 10.0,
     device: str = "local",
     threads: int = 1,
@@ -78,6 +76,8 @@ def show(result: Fit) -> None:
         f"{winner['macs'] / 1e6:.1f} M macs, {winner['peak_activation_bytes'] / 1e3:.0f} KB activations",
         "verified": f"largest probability difference {verification['max_difference']:.1e} from PyTorch on "
         f"{verification['images']} images",
+        "table": f"predicted latencies are {report['prediction']['median_error']:.1%} off (median of "
+        f"{report['prediction']['measured']} measured)",
         "artifact": winner["artifact"],
         "report": f"{result.folder / 'report.png'}, {result.folder / 'report.json'}",
     }
