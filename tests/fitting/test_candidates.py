@@ -8,7 +8,16 @@ import pytest
 
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.fitting.budget import parse_budget
-from mobilenets.fitting.candidates import Candidate, choose, front, grid, prediction_error, within_counts
+from mobilenets.fitting.candidates import (
+    RESOLUTIONS,
+    Candidate,
+    choose,
+    front,
+    grid,
+    prediction_error,
+    within_counts,
+    within_sight,
+)
 from mobilenets.latency import Latency
 
 
@@ -82,3 +91,11 @@ def test_choose_keeps_to_what_fits(candidates: list[Candidate]) -> None:
     assert len(chosen) == 4
     assert all(c.latency_ms <= 0.5 for c in chosen)
     assert chosen == sorted(chosen, key=lambda c: -c.expected_top1)
+
+
+@pytest.mark.parametrize(("native_px", "most"), [(32, 96), (48, 144), (64, 192), (500, 224), (8, 96)])
+def test_small_images_are_not_enlarged_beyond_three_times(
+    candidates: list[Candidate], native_px: int, most: int
+) -> None:
+    kept = {c.network.resolution for c in within_sight(candidates, native_px) if c.status != "over"}
+    assert kept == {r for r in RESOLUTIONS if r <= most}

@@ -18,6 +18,8 @@ from mobilenets.zoo.published import estimate_top1
 
 WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
 RESOLUTIONS = (96, 128, 160, 192, 224)
+ENLARGE = 3
+"""At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
 GRAPH_BYTES = 250
 """Of an exported file beyond its weights, per node; measured 180 to 240."""
 
@@ -106,6 +108,18 @@ def _candidate(network: Network) -> Candidate:
         4 * folded + GRAPH_BYTES * len(counted.nodes),
         estimate_top1(network.name, network.width, network.resolution),
     )
+
+
+def within_sight(candidates: Sequence[Candidate], native_px: int) -> list[Candidate]:
+    """Mark resolutions that enlarge the images more than `ENLARGE` times: they cost, and show nothing new.
+
+    Args:
+        candidates: the grid.
+        native_px: short side of the images' files, the larger ones of them.
+    """
+    most = max(ENLARGE * native_px, min(RESOLUTIONS))
+    reason = f"the images are {native_px} px: {most} px show all there is"
+    return [replace(c, status="over", reason=reason) if c.network.resolution > most else c for c in candidates]
 
 
 def within_counts(candidates: Sequence[Candidate], budget: Budget) -> list[Candidate]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-from mobilenets.data.cache import Squares
+from mobilenets.data.cache import Squares, native_size
 from mobilenets.data.folder import Folder, open_folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.files import run_folder, write_text
 from mobilenets.fitting.budget import Budget, parse_budget
 from mobilenets.fitting.candidates import (
+    RESOLUTIONS,
     Candidate,
     choose,
     front,
@@ -29,6 +30,7 @@ from mobilenets.fitting.candidates import (
     prediction_error,
     with_latency,
     within_counts,
+    within_sight,
 )
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.state import State
@@ -109,7 +111,8 @@ def fit(
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     folder = open_folder(data, seed=seed)  # bad data and bad budgets are refused before anything is written
-    counted = within_counts(grid(len(folder.classes)), limits)
+    native_px = native_size(folder.splits["train"], max(RESOLUTIONS))
+    counted = within_counts(within_sight(grid(len(folder.classes)), native_px), limits)
     if resume:
         if out is None:
             raise MisuseError("--resume needs --out: the run folder to go on with.")
