@@ -68,6 +68,8 @@ def test_interrupted_fit_resumes(small_scenes: Path, tmp_path: Path) -> None:
     # what was measured is not measured again, and the seconds of both sittings are counted
     assert state["measured"].keys() <= json.loads((out / "fit.json").read_text())["measured"].keys()
     assert result.report["seconds"] >= state["spent_s"]
+    winner = result.report["winner"]
+    assert state["winner"] == f"{winner['network']} {winner['width']:g} @{winner['resolution']}"
     assert time.perf_counter() - begin < 60
 
 

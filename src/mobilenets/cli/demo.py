@@ -14,7 +14,7 @@ from mobilenets.files import run_folder
 
 def run(
     *,
-    minutes: float = 3.0,
+    minutes: float = 2.8,
     budget: str = "2ms",
     out: Path | None = None,
     overwrite: bool = False,

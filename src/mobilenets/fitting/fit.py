@@ -39,7 +39,7 @@ from mobilenets.model import MobileNet, build, load, save, versions
 from mobilenets.prediction import evaluate_samples, open_model
 from mobilenets.report import draw
 from mobilenets.runtime import describe, open_artifact
-from mobilenets.search import Rung, successive_halving
+from mobilenets.search import successive_halving
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 
 SEARCH_SHARE = 0.2
@@ -148,7 +148,6 @@ class _Job:
         self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
         self.begin = time.perf_counter()
         self.spent_before = state.spent_s
-        self.rungs: list[Rung[Candidate]] = []
 
     def left_s(self) -> float:
         """Seconds of the user's minutes that are not used yet."""
@@ -161,7 +160,7 @@ class _Job:
     def work(self, counted: list[Candidate]) -> Fit:
         torch.set_num_threads(os.cpu_count() or 1)
         candidates = self.measure(counted)
-        chosen = choose(candidates, self.learned(candidates), self.search_width())
+        chosen = self.choose(candidates)
         on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
         candidates = mark(candidates, on_front)
         size = max(c.network.resolution for c in chosen)
@@ -198,6 +197,15 @@ class _Job:
         self.watcher.note(f"{len(alive)} of {len(known)} candidates fit {self.budget.text}")
         return known
 
+    def choose(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The candidates of the search; a resumed run keeps those of its first sitting."""
+        if not self.state.chosen:
+            chosen = choose(candidates, self.learned(candidates), self.search_width())
+            self.state.chosen = [c.label for c in chosen]
+            self.keep_time()
+        by_label = {c.label: c for c in candidates}
+        return [by_label[label] for label in self.state.chosen]
+
     def learned(self, candidates: Sequence[Candidate]) -> Callable[[Candidate], float]:
         """Expected accuracy of each network on the front in the time that is left, by its training speed here."""
         line = front([c for c in candidates if c.status not in ("over", "slow")])
@@ -226,10 +234,14 @@ class _Job:
         self, chosen: list[Candidate], candidates: list[Candidate], train: Squares, val: Squares
     ) -> tuple[Candidate, list[Candidate]]:
         """Successive halving over the front, on the user's images; survivors go on from their weights."""
+        if self.state.winner is not None:  # a resumed run trains what it began to train
+            tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
+            known = mark(candidates, [c for c in tried if c.top1 is not None])
+            return next(c for c in known if c.label == self.state.winner), known
         if len(chosen) == 1:
+            self.state.winner = chosen[0].label
             return chosen[0], candidates
         seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
-        best: dict[str, float] = {}
         trained_s: dict[str, float] = {}
         final_s = max(self.left_s() - CLOSING_S, 0.0) - seconds
 
@@ -241,7 +253,6 @@ class _Job:
                 self.state.scores[key] = self.trial(candidate, share, train, val)
                 self.keep_time()
             top1 = self.state.scores[key]
-            best[label] = max(top1, best.get(label, 0.0))
             trained_s[label] = trained_s.get(label, 0.0) + share
             whole = trained_s[label] + final_s
             expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
@@ -251,10 +262,11 @@ class _Job:
             )
             return expected
 
-        winner, self.rungs = successive_halving(chosen, evaluate, seconds=seconds)
-        tried = [replace(c, status="tried", top1=best[c.label]) for c in chosen]
-        winner = next(c for c in tried if c.label == winner.label)
-        return winner, mark(candidates, tried)
+        winner, _ = successive_halving(chosen, evaluate, seconds=seconds)
+        tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
+        self.state.winner = winner.label
+        self.keep_time()
+        return next(c for c in tried if c.label == winner.label), mark(candidates, tried)
 
     def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
         """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
@@ -349,6 +361,7 @@ class _Job:
             f"stepping down to {down.label}"
         )
         (self.run / "train" / STATE).unlink(missing_ok=True)
+        self.state.winner = down.label
         self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again
         self.keep_time()
         return down, candidates
@@ -401,9 +414,8 @@ class _Job:
             "seconds": self.state.spent_s,
             "stepped_down": self.state.stepped_down,
             "rungs": [
-                {"round": r.number, "candidate": r.candidate.label, "seconds": r.seconds,
-                 "top1": self.state.scores[f"{r.number} {r.candidate.label}"], "extrapolated_top1": r.score}
-                for r in self.rungs
+                {"round": int(key.partition(" ")[0]), "candidate": key.partition(" ")[2], "top1": score}
+                for key, score in self.state.scores.items()
             ],
             "candidates": [c.to_dict() for c in candidates],
             "versions": versions() | {"onnxruntime": session.version, "platform": platform.platform()},

@@ -27,6 +27,8 @@ class State:
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
         scores: search results by "rung label".
+        chosen: labels of the candidates in the search, once they are chosen.
+        winner: label of the candidate that is trained, once the search is over.
         stepped_down: labels that turned out over the budget after training.
     """
 
@@ -40,7 +42,14 @@ class State:
     measured: dict[str, Latency] = field(default_factory=dict)
     train_s: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    chosen: list[str] = field(default_factory=list)
+    winner: str | None = None
     stepped_down: list[str] = field(default_factory=list)
+
+    def best_score(self, label: str) -> float | None:
+        """Best accuracy of a candidate in the search, or None."""
+        scores = [score for key, score in self.scores.items() if key.partition(" ")[2] == label]
+        return max(scores, default=None)
 
     def write(self) -> None:
         """Write the state, whole or not at all."""
