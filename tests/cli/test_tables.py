@@ -78,8 +78,9 @@ def test_cost_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert result["peak_activation_at"] == c.peak.at
     assert {"op", "macs_percent", "params_percent"} == set(result["shares"][0])
     assert set(result["layers"][0]) == {
-        "name", "row", "op", "output_shape", "params", "macs", "multiplications", "additions", "weight_bytes",
-        "activation_bytes",
+        "name", "row", "op", "output_shape", "params", "macs", "multiplications", "additions",
+        "weight_bytes", "weight_bytes_fp16", "weight_bytes_int8",
+        "activation_bytes", "activation_bytes_fp16", "activation_bytes_int8",
     }  # fmt: skip
     assert [layer["name"] for layer in result["layers"]] == [n.name for n in c.nodes]
 

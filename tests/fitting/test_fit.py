@@ -69,6 +69,15 @@ def test_interrupted_fit_resumes(small_scenes: Path, tmp_path: Path) -> None:
     assert state["measured"].keys() <= json.loads((out / "fit.json").read_text())["measured"].keys()
     assert result.report["seconds"] >= state["spent_s"]
     winner = result.report["winner"]
+    trained = (out / "train" / "best.safetensors").stat().st_mtime_ns
+    again = mn.fit(small_scenes, "3ms", minutes=0.5, out=out, resume=True)
+    assert again.report == json.loads((out / "report.json").read_text())
+    (out / "report.json").unlink()  # as if it had been interrupted after the training: nothing is trained again
+    again = mn.fit(small_scenes, "3ms", minutes=0.5, out=out, resume=True)
+    assert (out / "train" / "best.safetensors").stat().st_mtime_ns == trained
+    assert again.report["winner"]["metric"] == winner["metric"]
+    with pytest.raises(MisuseError, match="begun for 3 ms"):
+        mn.fit(small_scenes, "2ms", minutes=0.5, out=out, resume=True)
     assert state["winner"] == f"{winner['network']} {winner['width']:g} @{winner['resolution']}"
     assert time.perf_counter() - begin < 60
 

@@ -89,7 +89,7 @@ def _os_message(error: OSError) -> str:
     where = f": {error.filename}" if error.filename else ""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"no space left on the device{where}. What was finished is kept; free some space and run again."
+            return f"no space left on the device{where}. Free some space and run again, a run folder with --resume."
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"not allowed to write or read{where} ({error.strerror}). Choose another place with --out."
         case _:

@@ -71,6 +71,15 @@ def totals(counted: Cost) -> dict[str, Any]:
     }
 
 
+def _bytes(params: int, activations: int) -> dict[str, int]:
+    """Bytes of weights and of output values: fp32 under the plain keys, then fp16 and int8."""
+    found = {}
+    for suffix, size in (("", BYTES["fp32"]), ("_fp16", BYTES["fp16"]), ("_int8", BYTES["int8"])):
+        found[f"weight_bytes{suffix}"] = size * params
+        found[f"activation_bytes{suffix}"] = size * activations
+    return found
+
+
 def _nodes(counted: Cost) -> list[dict[str, Any]]:
     return [
         {
@@ -82,8 +91,7 @@ def _nodes(counted: Cost) -> list[dict[str, Any]]:
             "macs": n.macs,
             "multiplications": n.multiplications,
             "additions": n.additions,
-            "weight_bytes": 4 * n.params,
-            "activation_bytes": 4 * n.activations,
+            **_bytes(n.params, n.activations),
         }
         for n in counted.nodes
     ]
@@ -100,8 +108,7 @@ def _rows(counted: Cost) -> list[dict[str, Any]]:
             "macs": r.macs,
             "multiplications": r.multiplications,
             "additions": r.additions,
-            "weight_bytes": 4 * r.params,
-            "activation_bytes": 4 * r.activations,
+            **_bytes(r.params, r.activations),
         }
         for r in counted.rows
     ]

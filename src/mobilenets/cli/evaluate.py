@@ -31,6 +31,8 @@ def run(
     with Display() as display:
         display.phase("evaluating")
         result = evaluate(model, data, split=split, threads=threads, on_progress=display.advance)
+        if split is None and not any((data / name).is_dir() for name in ("test", "val", "valid", "validation")):
+            display.note(f"{data} has no test/ or val/: all its images are scored, those of a training among them.")
         for path, reason in result.skipped[:5]:
             display.note(f"skipped {path}: {reason}")
     if json:

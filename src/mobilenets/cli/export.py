@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from mobilenets.cli.output import print_json, stdout
 
 
-def run(checkpoint: Path, out: Path | None = None, /, *, images: list[str] | None = None, json: bool = False) -> None:
+def run(
+    checkpoint: Path,
+    out: Path | None = None,
+    /,
+    *,
+    images: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    json: bool = False,
+) -> None:
     """Write a checkpoint as ONNX with preprocessing inside, reload it in ONNX Runtime, and compare.
 
     Args:

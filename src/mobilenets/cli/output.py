@@ -12,12 +12,12 @@ from rich.console import Console
 
 def stdout() -> Console:
     """Console for results: as wide as the terminal, or wide enough for every column where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
 
 
 def stderr() -> Console:
     """Console for progress and remarks."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(result: Mapping[str, Any]) -> None:

@@ -15,18 +15,17 @@ from mobilenets.watching import Epoch, Tick, Watcher
 class Display(Watcher):
     """A `Watcher` that draws one live line per phase and keeps notes above it.
 
-    Where stderr is no terminal, phases, validations and notes are plain lines. `quiet` keeps only the notes.
+    Where stderr is no terminal, phases, validations and notes are plain lines.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self.console = stderr()
-        self.quiet = quiet
-        self.live = self.console.is_terminal and not quiet
+        self.live = self.console.is_terminal
         self.progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
@@ -55,7 +54,7 @@ class Display(Watcher):
         if self.task is not None:
             self.progress.remove_task(self.task)
         self.task = self.progress.add_task(name, total=total, detail="")
-        if not self.live and not self.quiet:
+        if not self.live:
             self.console.print(name)
 
     def advance(self, done: int, total: int) -> None:
@@ -74,13 +73,12 @@ class Display(Watcher):
 
     def epoch(self, line: Epoch, best: bool) -> None:
         """A validation is done."""
-        if not self.quiet:
-            self.console.print(
-                f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
-                f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
-                f"{line.resolution} px",
-                soft_wrap=True,
-            )
+        self.console.print(
+            f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
+            f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
+            f"{line.resolution} px",
+            soft_wrap=True,
+        )
 
     def note(self, text: str) -> None:
         """Something the user should know."""

@@ -39,7 +39,7 @@ def run(
         lr: peak learning rate, at batch size 64.
         seed: of split, initialisation, order and augmentation.
         out: run folder; the next free runs/trainN unless given.
-        resume: go on with the interrupted run in --out.
+        resume: go on with the interrupted run in --out, by its own network and settings.
         overwrite: write into a folder that exists.
         json: one JSON object on stdout.
     """
@@ -48,7 +48,9 @@ def run(
     from mobilenets.training import Recipe, train
 
     table = resolve(network, width=width, resolution=resolution)
-    recipe = Recipe(epochs=None if minutes is not None else epochs or 30, minutes=minutes, seed=seed)
+    recipe = Recipe(
+        epochs=None if minutes is not None else 30 if epochs is None else epochs, minutes=minutes, seed=seed
+    )
     if minutes is not None and epochs is not None:
         recipe = replace(recipe, epochs=epochs)  # refuses with its own message
     changes = {k: v for k, v in (("batch_size", batch_size), ("lr", lr)) if v is not None}
@@ -57,7 +59,11 @@ def run(
         model = train(table, data, out=out, recipe=recipe, resume=resume, overwrite=overwrite, watcher=display)
     where, metrics = display.folder or out, model.info.metrics
     if json:
-        network_keys = {"network": model.network.name, "width": width, "resolution": model.network.resolution}
+        network_keys = {
+            "network": model.network.name,
+            "width": model.network.width,
+            "resolution": model.network.resolution,
+        }
         print_json({"task": "classify", **network_keys, "folder": str(where), **metrics})
         return
     stdout().print(

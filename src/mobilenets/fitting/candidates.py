@@ -23,7 +23,9 @@ ENLARGE = 3
 GRAPH_BYTES = 250
 """Of an exported file beyond its weights, per node; measured 180 to 240."""
 
-Status = Literal["over", "slow", "dominated", "front", "tried", "winner"]
+Status = Literal["enlarged", "over", "slow", "dominated", "front", "tried", "winner"]
+GONE: tuple[Status, ...] = ("enlarged", "over", "slow")
+"""Out of the question: images enlarged for nothing, over a counted budget, over the latency budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def within_sight(candidates: Sequence[Candidate], native_px: int) -> list[Candid
     """
     most = max(ENLARGE * native_px, min(RESOLUTIONS))
     reason = f"the images are {native_px} px: {most} px show all there is"
-    return [replace(c, status="over", reason=reason) if c.network.resolution > most else c for c in candidates]
+    return [replace(c, status="enlarged", reason=reason) if c.network.resolution > most else c for c in candidates]
 
 
 def within_counts(candidates: Sequence[Candidate], budget: Budget) -> list[Candidate]:
@@ -138,19 +140,20 @@ def within_counts(candidates: Sequence[Candidate], budget: Budget) -> list[Candi
     for attribute, words, limit, show in checks:
         if limit is None:
             continue
-        least = min(getattr(c, attribute) for c in candidates)
+        considered = [c for c in candidates if c.status not in GONE]
+        least = min(getattr(c, attribute) for c in considered)
         if least > limit:
             raise BudgetUnmetError(
-                f"nothing fits {show(limit)}: the smallest {words} of all {len(candidates)} candidates is "
+                f"nothing fits {show(limit)}: the smallest {words} of all {len(considered)} candidates is "
                 f"{show(_up(least))}. Raise the budget to at least --budget {show(_up(least))}."
             )
         checked = [
             replace(c, status="over", reason=f"{words} {show(getattr(c, attribute))} over {show(limit)}")
-            if getattr(c, attribute) > limit and c.status != "over"
+            if getattr(c, attribute) > limit and c.status not in GONE
             else c
             for c in checked
         ]
-    if all(c.status == "over" for c in checked):
+    if all(c.status in GONE for c in checked):
         raise BudgetUnmetError(
             f"no candidate meets all of {budget.text} together: each alone can be met. Raise one of them."
         )
@@ -181,7 +184,7 @@ def with_latency(
         BudgetUnmetError: the fastest candidate is over the latency budget.
     """
     predicted = [replace(c, predicted_ms=table.predict_ms(c.network)) for c in candidates]
-    alive = [c for c in predicted if c.status != "over"]
+    alive = [c for c in predicted if c.status not in GONE]
     chosen = _to_measure(alive, budget, limit)
     measured: dict[str, Latency] = {}
     for i, candidate in enumerate(chosen):
@@ -192,8 +195,8 @@ def with_latency(
     if budget.latency_ms is None:
         return known
     limit_ms = budget.latency_ms
-    if all(c.latency_ms > limit_ms for c in known if c.status != "over"):
-        best = min((c for c in known if c.status != "over"), key=lambda c: c.latency_ms)
+    if all(c.latency_ms > limit_ms for c in known if c.status not in GONE):
+        best = min((c for c in known if c.status not in GONE), key=lambda c: c.latency_ms)
         smallest = best if best.measured else replace(best, measured=time_network(best.network, threads=threads))
         if smallest.latency_ms > limit_ms:
             raise BudgetUnmetError(
@@ -209,7 +212,7 @@ def mark_slow(candidates: Sequence[Candidate], limit_ms: float) -> list[Candidat
     """Mark what is over a latency budget, by measurement where there is one."""
     return [
         replace(c, status="slow", reason=f"{c.latency_ms:.2f} ms over {limit_ms:g} ms")
-        if c.status != "over" and c.latency_ms > limit_ms
+        if c.status not in GONE and c.latency_ms > limit_ms
         else c
         for c in candidates
     ]
@@ -251,7 +254,7 @@ def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float
     Raises:
         MisuseError: nothing to choose from.
     """
-    alive = [c for c in candidates if c.status not in ("over", "slow")]
+    alive = [c for c in candidates if c.status not in GONE]
     if not alive:
         raise MisuseError("no candidate is left to choose from.")
     return sorted(front(alive), key=learned, reverse=True)[:count]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,11 +17,12 @@ import torch
 
 from mobilenets.data.cache import Squares, native_size
 from mobilenets.data.folder import Folder, open_folder
-from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.errors import BudgetUnmetError, MisuseError, MobileNetsError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.files import run_folder, write_text
 from mobilenets.fitting.budget import Budget, parse_budget
 from mobilenets.fitting.candidates import (
+    GONE,
     RESOLUTIONS,
     Candidate,
     choose,
@@ -40,7 +43,7 @@ from mobilenets.prediction import evaluate_samples, open_model
 from mobilenets.report import draw
 from mobilenets.runtime import describe, open_artifact
 from mobilenets.search import successive_halving
-from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
+from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits, run_files
 
 SEARCH_SHARE = 0.2
 """Part of the time after measuring that goes to the search; the winner gets the rest."""
@@ -48,8 +51,10 @@ SEARCH_WIDTH = 6
 """Most candidates that are tried on the user's images."""
 LEAST_TRIAL_S = 10.0
 """Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
-CLOSING_S = 12.0
-"""Kept for export, verification and the last measurement."""
+CLOSING_S = 8.0
+"""Kept for export, verification and the last measurement; scoring the artifact comes on top."""
+SCORED_PER_S = 800.0
+"""Images that are read and scored a second, to know when training must end; small ones go faster, large ones slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +115,23 @@ def fit(
         raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
+    if seed < 0:
+        raise MisuseError(f"`seed` (={seed}) must not be negative.")
     folder = open_folder(data, seed=seed)  # bad data and bad budgets are refused before anything is written
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS))
     counted = within_counts(within_sight(grid(len(folder.classes)), native_px), limits)
+    given = [budget] if isinstance(budget, str) else list(budget)
+    asked = State(Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed)
     if resume:
-        if out is None:
-            raise MisuseError("--resume needs --out: the run folder to go on with.")
-        run = Path(out)
-        state = State.read(run / "fit.json")
+        state = _resumed(out, asked)
+        run = state.path.parent
+        if (run / "report.json").is_file():
+            watcher.note(f"{run} is finished already.")
+            report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+            return Fit(load(run / "model.safetensors"), run / "model.onnx", report, run)
     else:
         run = run_folder(out, "fit", overwrite=overwrite)
-        given = [budget] if isinstance(budget, str) else list(budget)
-        state = State(run / "fit.json", str(Path(data).resolve()), given, minutes, threads, seed)
+        state = replace(asked, path=run / "fit.json")
         _clear(run)
         state.write()
     watcher.started(run)
@@ -129,16 +139,50 @@ def fit(
     try:
         return job.work(counted)
     except KeyboardInterrupt:
-        job.keep_time()
-        watcher.note(f"interrupted: go on with the same command and --out {run} --resume.")
+        line = shlex.join(
+            ["mobilenets", "fit", str(data), *(f"--budget={text}" for text in given), f"--minutes={minutes:g}"]
+        )
+        more = "".join(f" --{k} {v}" for k, v, usual in (("threads", threads, 1), ("seed", seed, 0)) if v != usual)
+        watcher.note(f"interrupted: go on with {line}{more} --out {run} --resume")
         raise
+    except MobileNetsError:
+        if not state.chosen:  # nothing that could be gone on with: the same --out must be free for the next try
+            _clear(run)
+            with contextlib.suppress(OSError):
+                run.rmdir()
+        raise
+    finally:
+        if state.path.is_file():
+            with contextlib.suppress(OSError):
+                job.keep_time()
+
+
+def _resumed(out: str | Path | None, asked: State) -> State:
+    """The state of an interrupted run, which must be what is asked for now; only the minutes may change."""
+    if out is None:
+        raise MisuseError("--resume needs --out: the run folder to go on with.")
+    state = State.read(Path(out) / "fit.json")
+    for name in ("data", "threads", "seed"):
+        before, now = getattr(state, name), getattr(asked, name)
+        if before != now:
+            raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
+    if parse_budget(state.budgets) != parse_budget(asked.budgets):
+        before, now = parse_budget(state.budgets).text, parse_budget(asked.budgets).text
+        raise MisuseError(
+            f"{out}: begun for {before}, asked to go on for {now}: give the same budget, or another --out."
+        )
+    state.minutes = asked.minutes
+    return state
 
 
 def _clear(run: Path) -> None:
     """Remove what an earlier run left under the names that this one writes."""
-    names = ["fit.json", "split.json", "report.json", "report.png", "model.onnx", "model.safetensors", f"train/{STATE}"]
-    for path in [*(run / name for name in names), *(run / "search").glob("*.safetensors")]:
+    names = ["fit.json", "split.json", "report.json", "report.png", "model.onnx", "model.safetensors"]
+    for path in [*(run / name for name in names), *(run / "search").glob("*.safetensors"), *run_files(run / "train")]:
         path.unlink(missing_ok=True)
+    for name in ("search", "train"):
+        with contextlib.suppress(OSError):
+            (run / name).rmdir()
 
 
 class _Job:
@@ -148,6 +192,9 @@ class _Job:
         self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
         self.begin = time.perf_counter()
         self.spent_before = state.spent_s
+        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        self.tries = 0
+        self.closing_s = CLOSING_S + scored / SCORED_PER_S
 
     def left_s(self) -> float:
         """Seconds of the user's minutes that are not used yet."""
@@ -193,8 +240,9 @@ class _Job:
         known = with_latency(counted, self.budget, table, threads=threads, on_progress=self.watcher.advance)
         self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
         self.keep_time()
-        alive = [c for c in known if c.status not in ("over", "slow")]
-        self.watcher.note(f"{len(alive)} of {len(known)} candidates fit {self.budget.text}")
+        asked = [c for c in known if c.status != "enlarged"]
+        alive = [c for c in asked if c.status not in GONE]
+        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}")
         return known
 
     def choose(self, candidates: list[Candidate]) -> list[Candidate]:
@@ -208,10 +256,10 @@ class _Job:
 
     def learned(self, candidates: Sequence[Candidate]) -> Callable[[Candidate], float]:
         """Expected accuracy of each network on the front in the time that is left, by its training speed here."""
-        line = front([c for c in candidates if c.status not in ("over", "slow")])
+        line = front([c for c in candidates if c.status not in GONE])
         self.watcher.phase("timing training")
         distinct = len(self.folder.splits["train"])
-        seconds = (1 - SEARCH_SHARE) * max(self.left_s() - CLOSING_S, 5.0)
+        seconds = (1 - SEARCH_SHARE) * max(self.left_s() - self.closing_s, 5.0)
         expected: dict[str, float] = {}
         for i, candidate in enumerate(line):
             if candidate.label not in self.state.train_s:
@@ -224,7 +272,7 @@ class _Job:
 
     def search_width(self) -> int:
         """How many candidates the search has time for; at least 1, which is no search."""
-        seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
+        seconds = SEARCH_SHARE * max(self.left_s() - self.closing_s, 0.0)
         width = 1
         while width < SEARCH_WIDTH and seconds / max(1, width.bit_length()) / (width + 1) >= LEAST_TRIAL_S:
             width += 1
@@ -241,9 +289,11 @@ class _Job:
         if len(chosen) == 1:
             self.state.winner = chosen[0].label
             return chosen[0], candidates
-        seconds = SEARCH_SHARE * max(self.left_s() - CLOSING_S, 0.0)
+        if not self.state.search_s:
+            left = self.left_s() - self.closing_s
+            self.state.search_s = max(SEARCH_SHARE * left, 2.0 * len(chosen))
+            self.state.final_s = max((1 - SEARCH_SHARE) * left, 5.0)
         trained_s: dict[str, float] = {}
-        final_s = max(self.left_s() - CLOSING_S, 0.0) - seconds
 
         def evaluate(candidate: Candidate, share: float, rung: int) -> float:
             label = candidate.label
@@ -254,7 +304,7 @@ class _Job:
                 self.keep_time()
             top1 = self.state.scores[key]
             trained_s[label] = trained_s.get(label, 0.0) + share
-            whole = trained_s[label] + final_s
+            whole = trained_s[label] + self.state.final_s
             expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
             self.watcher.note(
                 f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, "
@@ -262,7 +312,7 @@ class _Job:
             )
             return expected
 
-        winner, _ = successive_halving(chosen, evaluate, seconds=seconds)
+        winner, _ = successive_halving(chosen, evaluate, seconds=self.state.search_s)
         tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
         self.state.winner = winner.label
         self.keep_time()
@@ -296,14 +346,19 @@ class _Job:
 
         run = self.run / "train"
         run.mkdir(exist_ok=True)
-        seconds = max(self.left_s() - CLOSING_S, 5.0)
+        if self.state.trained == winner.label and (run / "best.safetensors").is_file():
+            return load(run / "best.safetensors")
+        seconds = max(self.left_s() - self.closing_s, 5.0)
         state = run / STATE
         training = Training(self.fresh(winner), Recipe(minutes=seconds / 60, seed=self.state.seed), train, val)
         if state.is_file():
             load_state(training, state)
             whole = training.seconds + seconds
             training.recipe = replace(training.recipe, minutes=whole / 60)
-        return execute(training, run, self.watcher)
+        model = execute(training, run, self.watcher)
+        self.state.trained = winner.label
+        self.keep_time()
+        return model
 
     def export(self, model: MobileNet) -> tuple[Path, Verification]:
         """Checkpoint and artifact, verified on the validation images."""
@@ -319,9 +374,11 @@ class _Job:
         self.watcher.phase("timing the artifact")
         session = open_artifact(artifact, threads=self.state.threads)
         latency = time_session(session, runs=200, limit_s=3.0)
+        self.tries = 1
         for _ in range(2):
             if self.budget.latency_ms is None or latency.median_ms <= self.budget.latency_ms:
                 break
+            self.tries += 1
             time.sleep(1.0)  # another process may have had the processor
             latency = min(latency, time_session(session, runs=200, limit_s=3.0), key=lambda v: v.median_ms)
         return latency
@@ -342,13 +399,15 @@ class _Job:
         self.state.stepped_down.append(winner.label)
         over = replace(winner, status="slow", measured=latency, reason="over the budget when timed again")
         candidates = mark(candidates, [over])
+        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
+        large = self.budget.file_bytes is not None and size > self.budget.file_bytes
         smaller = [
             c
             for c in candidates
             if c.status in ("front", "tried")
             and c.label not in self.state.stepped_down
-            and c.latency_ms < 0.9 * winner.latency_ms
-            and c.file_bytes < size
+            and not (slow and c.latency_ms >= 0.9 * winner.latency_ms)
+            and not (large and c.file_bytes >= winner.file_bytes)
         ]
         if not smaller:
             raise BudgetUnmetError(
@@ -358,7 +417,7 @@ class _Job:
         down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
         self.watcher.note(
             f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): "
-            f"stepping down to {down.label}"
+            f"stepping down to {down.label}, with a quarter of the time on top"
         )
         (self.run / "train" / STATE).unlink(missing_ok=True)
         self.state.winner = down.label
@@ -391,6 +450,7 @@ class _Job:
                 "latency_ms": latency.median_ms,
                 "latency_p90_ms": latency.p90_ms,
                 "latency_runs": latency.runs,
+                "latency_tries": self.tries,
                 "file_bytes": artifact.stat().st_size,
                 "metric": scored.top1,
                 "metric_name": "val_top1",

@@ -18,8 +18,8 @@ SCALE = 176.0
 images and 72.6 % after 190,000."""
 CAPACITY = 0.45
 """Final error = CAPACITY x (ImageNet error) ** 2: about 10 % for V1 0.5 and 14 % for V3-Small minimalistic 0.5 at 96 px
-on CIFAR-10, where their ImageNet errors are 47 and 55 %. A fourth power sent every search to networks that the time could
-not train. Both constants only order candidates; what is reported is measured."""
+on CIFAR-10, where their ImageNet errors are 47 and 55 %. A fourth power sent every search to networks that the
+time could not train. Both constants only order candidates; what is reported is measured."""
 
 
 def seconds_per_image(network: Network, *, batch: int = 16, repeats: int = 2) -> float:

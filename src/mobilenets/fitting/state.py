@@ -29,6 +29,9 @@ class State:
         scores: search results by "rung label".
         chosen: labels of the candidates in the search, once they are chosen.
         winner: label of the candidate that is trained, once the search is over.
+        search_s: seconds for the whole search, fixed when it begins.
+        final_s: seconds that were left for the winner then.
+        trained: label of the winner once its training is over.
         stepped_down: labels that turned out over the budget after training.
     """
 
@@ -44,6 +47,9 @@ class State:
     scores: dict[str, float] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
     winner: str | None = None
+    search_s: float = 0.0
+    final_s: float = 0.0
+    trained: str | None = None
     stepped_down: list[str] = field(default_factory=list)
 
     def best_score(self, label: str) -> float | None:
@@ -68,7 +74,7 @@ class State:
             values = json.loads(path.read_text(encoding="utf-8"))
             values["measured"] = {label: Latency(**latency) for label, latency in values["measured"].items()}
             return State(path=path, **values)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise MisuseError(
                 f"{path.parent}: no interrupted fit to resume ({error}); run without --resume."
             ) from error

@@ -46,7 +46,8 @@ class Evaluation:
             "top1": self.top1,
             "top5": self.top5,
             "loss": self.loss,
-            "skipped": [{"path": str(path), "error": reason} for path, reason in self.skipped],
+            "skipped": len(self.skipped),
+            "skipped_files": [{"path": str(path), "error": reason} for path, reason in self.skipped],
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
         }

@@ -55,6 +55,8 @@ def open_model(model: Any, *, threads: int | None = None) -> Predictor:
     Raises:
         MisuseError: no such file, or a kind that is not known.
     """
+    if threads is not None and threads < 1:
+        raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     threads = threads or os.cpu_count() or 1
     if not isinstance(model, str | Path):
         return _Checkpoint(model, threads)

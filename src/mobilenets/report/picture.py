@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilenets.training.pictures import figure, save_figure
+from mobilenets.drawing import figure, save_figure
 
 _COLORS = {
     "mobilenet_v1": "tab:blue",

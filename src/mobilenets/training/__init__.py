@@ -2,7 +2,7 @@
 
 from mobilenets.training.loop import Training, predict_squares
 from mobilenets.training.recipe import Recipe
-from mobilenets.training.run import STATE, execute, load_splits, train
+from mobilenets.training.run import STATE, execute, load_splits, run_files, train
 from mobilenets.watching import Epoch, Tick, Watcher
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "execute",
     "load_splits",
     "predict_squares",
+    "run_files",
     "train",
 ]

@@ -88,6 +88,8 @@ class Training:
             self.bf16 = self._bf16_is_faster() if self.recipe.precision == "auto" else self.recipe.precision == "bf16"
         while self.fraction < 1.0:
             self._epoch(on_tick, on_epoch)
+        if not self.history or self.history[-1].step != self.step:  # it was interrupted in its last validation
+            self._validate(self.history[-1].train_loss if self.history else 0.0, 0.0, on_epoch)
         return self.average
 
     def _epoch(self, on_tick: Callable[[Tick], None] | None, on_epoch: Callable[[Epoch, bool], None] | None) -> None:

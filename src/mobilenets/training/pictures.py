@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.files import replacing
+from mobilenets.drawing import figure, save_figure
 from mobilenets.watching import Epoch
-
-
-def figure(width: float, height: float) -> Any:
-    """A matplotlib figure that needs no display, in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
-
-
-def save_figure(made: Any, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with replacing(path) as temporary:
-        made.savefig(temporary, dpi=110, format="png")
 
 
 def curves(history: Sequence[Epoch], path: Path, title: str) -> None:

@@ -64,6 +64,12 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise MisuseError(f"`{name}` (={value}) must be above 0.")
+        if self.batch_size < 2:
+            raise MisuseError(
+                f"`batch_size` (={self.batch_size}) must be at least 2: batch norm needs more than one image."
+            )
+        if self.seed < 0:
+            raise MisuseError(f"`seed` (={self.seed}) must not be negative.")
         if self.optimizer not in ("sgd", "adamw"):
             raise MisuseError(f"`optimizer` (={self.optimizer!r}) must be 'sgd' or 'adamw'.")
 

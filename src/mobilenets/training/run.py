@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ import numpy as np
 
 from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
-from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
 from mobilenets.model import MobileNet, build, load, save, versions, with_info
 from mobilenets.table import json as table_json
@@ -25,6 +26,11 @@ from mobilenets.training.state import load_state, save_state
 from mobilenets.watching import Epoch, Watcher
 
 STATE = "resume.safetensors"
+FILES = (
+    "settings.json", "split.json", "metrics.csv", "best.safetensors", "last.safetensors", STATE, "curves.png",
+    "confusion.png", "samples.png",
+)  # fmt: skip
+"""What a run folder may hold."""
 MARGIN = 1.15
 """Images are kept this much larger than the network's input, so that random crops do not have to be enlarged."""
 
@@ -68,6 +74,7 @@ def train(
     folder = open_folder(data, seed=chosen.seed)  # bad data is refused before a run folder is made
     table = build(network, folder.classes).network
     run = run_folder(out, "train", overwrite=overwrite)
+    _clear(run)
     folder = open_folder(data, seed=chosen.seed, split_file=run / "split.json")
     settings = {
         "table": table_json.to_dict(table),
@@ -77,6 +84,16 @@ def train(
     }
     write_text(run / "settings.json", json.dumps(settings, indent=2))
     return _run(table, folder, chosen, run, watcher, state=None)
+
+
+def run_files(run: Path) -> list[Path]:
+    """The files of a run folder that a training writes."""
+    return [path for name in FILES if (path := run / name).is_file()]
+
+
+def _clear(run: Path) -> None:
+    for path in run_files(run):
+        path.unlink()
 
 
 def _recipe(recipe: Recipe | None, minutes: float | None, epochs: int | None) -> Recipe:
@@ -102,8 +119,11 @@ def _resume(out: str | Path | None, data: str | Path, watcher: Watcher) -> Mobil
             watcher.note(f"{run} is finished already.")
             return load(run / "best.safetensors")
         raise CheckpointError(f"{run}: it stopped before the first checkpoint; start again with --overwrite.")
-    recipe = Recipe.from_dict(settings["recipe"])
-    table = table_json.from_dict(settings["table"], where=str(run / "settings.json"))
+    try:
+        recipe = Recipe.from_dict(settings["recipe"])
+        table = table_json.from_dict(settings["table"], where=str(run / "settings.json"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MisuseError(f"{run}: no run to resume: settings.json is damaged ({error!r}).") from error
     folder = open_folder(data, seed=recipe.seed, split_file=run / "split.json")
     return _run(table, folder, recipe, run, watcher, state=run / STATE)
 
@@ -130,7 +150,14 @@ def _run(
 
     watcher.started(run)
     torch.manual_seed(recipe.seed)
-    train_squares, val_squares = load_splits(folder, table.resolution, watcher)
+    try:
+        train_squares, val_squares = load_splits(folder, table.resolution, watcher)
+    except MobileNetsError:
+        if state is None:  # nothing has begun: the same --out must be free for the next try
+            _clear(run)
+            with contextlib.suppress(OSError):
+                run.rmdir()
+        raise
     model = build(table, folder.classes)
     training = Training(model, recipe, train_squares, val_squares)
     if state is not None:

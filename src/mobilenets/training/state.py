@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -53,6 +54,14 @@ def load_state(training: Training, path: Path) -> None:
             model.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
     except RuntimeError as error:
         raise CheckpointError(f"{path}: it belongs to another network than {training.model.network.label}.") from error
+    try:
+        _restore(training, tensors, scalars)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: it is damaged ({error!r}). Start again without --resume.") from error
+
+
+def _restore(training: Training, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+    """The optimiser's tensors and where the training stood."""
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
