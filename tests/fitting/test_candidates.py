@@ -97,5 +97,5 @@ def test_choose_keeps_to_what_fits(candidates: list[Candidate]) -> None:
 def test_small_images_are_not_enlarged_beyond_three_times(
     candidates: list[Candidate], native_px: int, most: int
 ) -> None:
-    kept = {c.network.resolution for c in within_sight(candidates, native_px) if c.status != "over"}
+    kept = {c.network.resolution for c in within_sight(candidates, native_px) if c.status != "enlarged"}
     assert kept == {r for r in RESOLUTIONS if r <= most}
