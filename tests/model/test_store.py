@@ -61,13 +61,16 @@ def test_saving_is_whole_or_not_at_all(checkpoint: Path, monkeypatch: pytest.Mon
     path = tmp_path / "m.safetensors"
     path.write_bytes(checkpoint.read_bytes())
 
-    def broken(tensors: object, name: Path, metadata: object) -> None:
-        Path(name).write_bytes(b"half")
+    whole = Path.write_bytes
+
+    def broken(name: Path, data: bytes) -> int:
+        whole(name, data[: len(data) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr("mobilenets.model.store.save_file", broken)
+    monkeypatch.setattr(Path, "write_bytes", broken)
     with pytest.raises(OSError, match="disk full"):
         save(tiny(), path)
+    monkeypatch.undo()
     assert path.read_bytes() == checkpoint.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
