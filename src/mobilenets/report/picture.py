@@ -80,13 +80,15 @@ def _promises(
 def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None) -> None:
     """Accuracy on the user's validation images after the short search, and the winner after its long training."""
     tried = sorted((c for c in candidates if c["search_top1"] is not None), key=_latency)
-    for i, c in enumerate(tried):
+    for number, c in enumerate(tried, 1):
         x, y = _latency(c), 100 * c["search_top1"]
-        axes.scatter(x, y, s=36, color=_COLORS.get(c["network"], "grey"))
-        text = f"{c['network'].removeprefix('mobilenet_')} {c['width']:g} @{c['resolution']}"
-        axes.annotate(text, (x, y), (0, 7 if i % 2 else -13), textcoords="offset points", ha="center", fontsize=7)
+        name = f"{number}  {c['network'].removeprefix('mobilenet_')} {c['width']:g} @{c['resolution']}: {y:.1f} %"
+        axes.scatter(x, y, s=36, color=_COLORS.get(c["network"], "grey"), label=name)
+        axes.annotate(str(number), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     x, y = winner["latency_ms"], 100 * winner["metric"]
-    axes.plot(x, y, "*", ms=20, mec="black", mfc="gold", zorder=5, label="the winner, trained to the end")
+    axes.plot(
+        x, y, "*", ms=20, mec="black", mfc="gold", zorder=5, label=f"the winner, trained to the end: {y:.1f} %", ls=""
+    )
     before = next((100 * c["search_top1"] for c in tried if c["status"] == "winner"), None)
     if before is not None:
         axes.annotate("", (x, y), (x, before), arrowprops={"arrowstyle": "->", "color": "0.5"})
@@ -100,7 +102,7 @@ def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[s
         ylabel="top-1 on the validation images, %",
         title=f"{len(tried)} tried on these images, equal time each round" if tried else "the winner on these images",
     )
-    axes.legend(frameon=False, fontsize=8, loc="lower right", markerscale=0.5)
+    axes.legend(fontsize=8, loc="upper left" if y < 60 else "lower left", markerscale=0.6, framealpha=0.9)
     _tidy(axes)
 
 
