@@ -94,7 +94,3 @@ def _by_class(folder: Path, need_classes: int) -> ByClass:
     if len(found) < need_classes:
         raise MisuseError(f"{folder}: one class only ({', '.join(found)}), a classifier needs two or more; {EXPECTED}.")
     return found
-
-
-def _names(folders: list[Path]) -> str:
-    return ", ".join(f.name for f in folders)

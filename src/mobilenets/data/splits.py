@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilenets.errors import DataError
+from mobilenets.files import write_text
 
 __all__ = ["Sample", "Splits", "listed", "read_split", "take_val", "write_split"]
 
@@ -71,13 +71,9 @@ def write_split(file: Path, root: Path, classes: Sequence[str], splits: Splits) 
     """
     names = {split: [_name(sample, root) for sample in samples] for split, samples in splits.items()}
     text = json.dumps({"format": FORMAT, "classes": list(classes), "splits": names}, indent=1)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        write_text(file, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{file}: the split cannot be written: {error.strerror or error}.") from error
 
 
