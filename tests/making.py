@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from mobilenets.model import MobileNet, build
+from mobilenets.model import MobileNet, build, normalise
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import Network, scale
+from mobilenets.table.nodes import FullyConnected
 from mobilenets.zoo import INDEX
 
 HEAVY = ("alexnet", "vgg16")
@@ -28,22 +29,34 @@ def small(name: str, width: float = 0.35) -> Network:
 
 
 def lively(model: MobileNet, seed: int = 0) -> MobileNet:
-    """The model with batch-norm statistics and biases that are not their initial 0 and 1, as after training."""
+    """The model as after training: norms that are not 1 and 0, statistics that are those of its activations."""
     generator = torch.Generator().manual_seed(seed)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                for tensor, low, high in (
-                    (module.weight, 0.8, 1.2),
-                    (module.bias, -0.2, 0.2),
-                    (module.running_mean, -0.2, 0.2),
-                    (module.running_var, 0.7, 1.4),
-                ):
-                    tensor.uniform_(low, high, generator=generator)
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
+                module.weight.uniform_(0.8, 1.2, generator=generator)
+                module.bias.uniform_(-0.2, 0.2, generator=generator)
             elif isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
                 module.bias.uniform_(-0.1, 0.1, generator=generator)
             if isinstance(module, nn.Linear):  # 0.01 leaves all probabilities alike
                 module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
+            if type(module).__name__ == "_Scale":  # 1e-5 would hide what it scales
+                module.weight.uniform_(0.2, 1.0, generator=generator)
+        before = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        size, channels = model.network.resolution, model.network.in_channels
+        images = torch.from_numpy(pixels(16, size, channels=channels))
+        model.train()(normalise(images, model.info.preprocessing))
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            assert norm.running_var is not None
+            norm.running_var.clamp_(min=0.1)  # dead channels would blow up what differs in the last bit
+        logits = model.eval()(normalise(images, model.info.preprocessing))
+        classifier = model.get_submodule(model.nodes[-1].name) if isinstance(model.nodes[-1], FullyConnected) else None
+        if isinstance(classifier, nn.Linear):  # else all probabilities are alike
+            classifier.weight.mul_(2 / logits.std().clamp(min=1e-3))
     return model.eval()
 
 
@@ -56,9 +69,9 @@ def tiny(
     return lively(build(network, classes, preprocessing=Preprocessing(size)))
 
 
-def pixels(n: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Random images; uint8 (n, size, size, 3)."""
-    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+def pixels(n: int, size: int, seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
+    """Random images; uint8 (n, size, size, channels)."""
+    return np.random.default_rng(seed).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
 
 
 def picture(path: Path, seed: int = 0) -> Path:

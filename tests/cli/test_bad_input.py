@@ -224,7 +224,14 @@ def test_ctrl_c(phase: str, more: float, small_scenes: Path, tmp_path: Path, lat
     command = [sys.executable, "-m", "mobilenets", "fit", str(small_scenes), "--budget", "3ms", "--minutes", "0.6"]
     command += ["--out", str(out)]
     environment = {**os.environ, "MOBILENETS_CACHE": str(latency_cache), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # a shell starts background jobs with Ctrl-C ignored, and children inherit it: these tests may run in one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith(phase):

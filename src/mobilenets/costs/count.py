@@ -1,16 +1,19 @@
 """Parameters, macs and bytes of every node: arithmetic on tables, no tensor is made.
 
 Conventions, everywhere in the project:
-    macs: one multiply and one add; convolutions and matrix products only; batch norm counts as folded. Activations,
-        residual adds, gates and pooling are listed as `elementwise` (one a value, or a value read by pooling), never
-        as macs.
+    macs: one multiply and one add; convolutions and matrix products only, attention's two products among them (queries
+        x keys x channels each, over all heads); batch norm counts as folded. Activations, residual adds, gates,
+        normalisation of tokens, softmax and pooling are listed as `elementwise` (one a value, or a value read by
+        pooling), never as macs.
     multiplications = macs; additions = (terms per output - 1) x outputs: bias (and folded batch norm) is not counted.
-    params: weights, biases, and two values per batch-norm channel (running statistics are not parameters).
+    params: weights, biases, learned tokens and factors, and two values per channel of a batch or layer norm (running
+        statistics are not parameters).
     bytes: params x 4, 2 or 1 for fp32, fp16, int8; folding batch norm saves one value per channel more.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, assert_never
@@ -24,12 +27,22 @@ from mobilenets.table.nodes import (
     BatchNorm,
     Concat,
     Convolution,
+    DynamicRelu,
     Flatten,
     FullyConnected,
     GlobalPool,
+    LayerNorm,
+    MatrixProduct,
+    MergeHeads,
     Multiply,
     Node,
+    Parameter,
+    Scale,
+    Select,
     Shape,
+    Shuffle,
+    Softmax,
+    SplitHeads,
     WindowPool,
     row_of,
 )
@@ -159,6 +172,7 @@ class Cost:
         for number, row in enumerate(network.rows, 1):
             nodes = sums.get(number, [])
             out = nodes[-1].output_shape if nodes else shape
+            out = shape if len(out) == 2 else out  # a row that ends in tokens lets the map flow on as it is
             rows.append(RowCost(number, row, shape, out, *_totals(nodes)))
             shape = out
         return tuple(rows)
@@ -183,13 +197,15 @@ class Cost:
         )
 
 
-def cost(network: Network) -> Cost:
+def cost(network: Network, *, training: bool = False) -> Cost:
     """Count a network: parameters, macs, additions, shapes, bytes, peak activation memory.
+
+    With `training` as it is trained, where that differs from what is deployed (MobileOne's branches).
 
     Raises:
         MisuseError: the resolution is too small for a row.
     """
-    graph = lower(network)
+    graph = lower(network, training=training)
     shapes: dict[str, Shape] = {node.name: node.shape for node in graph}
     shapes[INPUT] = (network.in_channels, network.resolution, network.resolution)
     nodes = tuple([_count(node, shapes) for node in graph])
@@ -213,7 +229,7 @@ def _totals(nodes: list[NodeCost]) -> tuple[int, int, int, int]:
 
 
 def _size(shape: Shape) -> int:
-    return shape[0] if len(shape) == 1 else shape[0] * shape[1] * shape[2]
+    return math.prod(shape)
 
 
 def operator(node: Node) -> str:
@@ -223,6 +239,10 @@ def operator(node: Node) -> str:
             if node.depthwise:
                 return f"depthwise {kernel}x{kernel}"
             return "pointwise" if kernel == 1 else f"conv {kernel}x{kernel}"
+        case FullyConnected():
+            return "linear"
+        case MatrixProduct():
+            return "matmul"
         case BatchNorm():
             return "batch norm"
         case Activation():
@@ -233,14 +253,30 @@ def operator(node: Node) -> str:
             return f"{node.mode} pool {node.kernel}x{node.kernel}"
         case Flatten():
             return "flatten"
-        case FullyConnected():
-            return "linear"
         case Multiply():
             return "multiply"
         case Add():
             return "add"
         case Concat():
             return "concat"
+        case Scale():
+            return "layer scale"
+        case Shuffle():
+            return "channel shuffle"
+        case DynamicRelu():
+            return "dynamic relu"
+        case Parameter():
+            return "learned tokens"
+        case LayerNorm():
+            return "layer norm"
+        case Select():
+            return "select token"
+        case SplitHeads():
+            return "split heads"
+        case MergeHeads():
+            return "merge heads"
+        case Softmax():
+            return "softmax"
         case _:
             assert_never(node)
 
@@ -255,16 +291,30 @@ def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
             return NodeCost(node, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
         case BatchNorm():
             return NodeCost(node, 2 * shape[0], 0, 0, 0, 0)
-        case Activation() | Multiply() | Add():
+        case Activation() | Multiply() | Softmax() | DynamicRelu():
             return NodeCost(node, 0, 0, 0, 0, _size(shape))
+        case Add():
+            return NodeCost(node, 0, 0, 0, 0, _size(shape) * (len(node.inputs) - 1))
         case FullyConnected():
-            weights = node.in_features * shape[0]
-            return NodeCost(node, weights + shape[0], weights, weights, weights - shape[0], 0)
+            out, outputs = shape[-1], _size(shape)
+            weights = node.in_features * out
+            return NodeCost(
+                node, weights + out, weights, outputs * node.in_features, outputs * (node.in_features - 1), 0
+            )
+        case MatrixProduct():
+            outputs = _size(shape)
+            return NodeCost(node, 0, 0, outputs * node.inner, outputs * (node.inner - 1), 0)
+        case LayerNorm():
+            return NodeCost(node, 2 * shape[-1], 0, 0, 0, _size(shape))
+        case Scale():
+            return NodeCost(node, shape[0], 0, 0, 0, 0)
+        case Parameter():
+            return NodeCost(node, _size(shape), 0, 0, 0, 0)
         case GlobalPool():
             return NodeCost(node, 0, 0, 0, 0, _size(shapes[node.inputs[0]]))
         case WindowPool():
             return NodeCost(node, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
-        case Flatten() | Concat():
+        case Flatten() | Concat() | Shuffle() | Select() | SplitHeads() | MergeHeads():
             return NodeCost(node, 0, 0, 0, 0, 0)
         case _:
             assert_never(node)

@@ -9,7 +9,7 @@ from typing import Literal
 from mobilenets.errors import MisuseError
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import Convolution, row_of
-from mobilenets.table.rows import Bottleneck, DepthwiseSeparable, Network
+from mobilenets.table.rows import Network
 
 LIMIT = 65536
 """Largest size, channels and filters that are accepted: beyond it a slip of the keyboard is likelier than a layer."""
@@ -132,13 +132,14 @@ def layer_of_network(network: Network, number: int) -> Layer:
     Raises:
         MisuseError: no such row, or one that has no depthwise convolution.
     """
-    usable = [i for i, row in enumerate(network.rows, 1) if isinstance(row, DepthwiseSeparable | Bottleneck)]
+    nodes = lower(network)
+    usable = [row_of(node) for node in nodes if node.name.endswith(".depthwise.conv")]
     if not usable:
         raise MisuseError(f"network {network.name!r} has no separable convolution: choose a MobileNet.")
     if number not in usable:
         rows = ", ".join(map(str, usable))
         raise MisuseError(f"row {number} of {network.name} is not a separable convolution. These are: {rows}.")
-    convolutions = [n for n in lower(network) if isinstance(n, Convolution) and row_of(n) == number]
+    convolutions = [n for n in nodes if isinstance(n, Convolution) and row_of(n) == number]
     depthwise = next(n for n in convolutions if n.name.endswith(".depthwise.conv"))
     pointwise = convolutions[-1]
     return Layer(

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import chain
 from typing import NamedTuple
 
-from mobilenets.table.nodes import INPUT, Activation, Add, BatchNorm, Flatten, Multiply, Node
+from mobilenets.table.nodes import (
+    INPUT,
+    Activation,
+    Add,
+    BatchNorm,
+    Convolution,
+    DynamicRelu,
+    Flatten,
+    FullyConnected,
+    MergeHeads,
+    Multiply,
+    Node,
+    Scale,
+    Select,
+    Softmax,
+    SplitHeads,
+)
 from mobilenets.table.rows import Network
 
-_VIEWS = (BatchNorm, Flatten)
-_ELEMENTWISE = (Activation, Add, Multiply)
+_FOLDED = (BatchNorm, Scale)
+_VIEWS = (Flatten, Select, SplitHeads, MergeHeads)
+_ELEMENTWISE = (Activation, Add, Multiply, BatchNorm, Scale, Softmax, DynamicRelu)
 
 
 class Peak(NamedTuple):
@@ -23,33 +41,38 @@ class Peak(NamedTuple):
 def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool = True) -> Peak:
     """Largest number of activation values alive at once when the nodes run in order.
 
-    The input image is one of them. Batch norm is folded and flattening is a view: neither has a buffer of its own.
-    With `in_place`, an activation, a gate or a residual add writes over its first input where nothing else needs that
-    input any more. What a kernel allocates inside (im2col and the like) is not counted.
+    The input image is one of them; learned tokens are weights, not activations. Batch norm and layer scale are folded
+    into the convolution before them; flattening and splitting into heads are views: none has a buffer of its own. With
+    `in_place`, an activation, a gate, a softmax or a residual add writes over its first input where nothing else needs
+    that input any more. What a kernel allocates inside (im2col and the like) is not counted.
     """
     uses = Counter(chain.from_iterable(node.inputs for node in nodes))
     uses[nodes[-1].name] += 1  # the output is read after the last node
-    reusing = (*_VIEWS, *_ELEMENTWISE) if in_place else _VIEWS
+    linear = {INPUT: False}
     buffer_of = {INPUT: INPUT}
     size = {INPUT: network.in_channels * network.resolution**2}
     waiting = {INPUT: uses[INPUT]}
     live = most = size[INPUT]
     at = nodes[0].name
     for node in nodes:
-        name = node.name
-        first = buffer_of[node.inputs[0]]
-        if waiting[first] == 1 and isinstance(node, reusing):
+        name, inputs = node.name, node.inputs
+        folded = isinstance(node, _FOLDED) and linear[inputs[0]] and uses[inputs[0]] == 1
+        linear[name] = folded or isinstance(node, Convolution | FullyConnected)
+        first = buffer_of[inputs[0]] if inputs else ""
+        if folded or isinstance(node, _VIEWS):
+            buffer_of[name] = first
+            waiting[first] += uses[name]
+        elif in_place and isinstance(node, _ELEMENTWISE) and waiting[first] == 1:
             buffer_of[name] = first
             waiting[first] = uses[name] + 1  # the 1 is this node's own use, taken off below
         else:
-            shape = node.shape
             buffer_of[name] = name
-            size[name] = shape[0] if len(shape) == 1 else shape[0] * shape[1] * shape[2]
+            size[name] = math.prod(node.shape) if inputs else 0
             waiting[name] = uses[name]
             live += size[name]
             if live > most:
                 most, at = live, name
-        for source in node.inputs:
+        for source in inputs:
             buffer = buffer_of[source]
             waiting[buffer] -= 1
             if not waiting[buffer]:

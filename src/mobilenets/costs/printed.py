@@ -11,17 +11,28 @@ from mobilenets.table.rows import (
     Act,
     AdaptivePool,
     Bottleneck,
+    BranchedConv,
     Conv,
+    DenseBlock,
     DepthwiseSeparable,
     Fire,
+    FusedBottleneck,
     Inception,
+    JoinToken,
     Linear,
+    LiteBottleneck,
     MaxPool,
+    MobileFormer,
+    MobileOneBlock,
+    MobileToFormer,
+    MultiQueryAttention,
     Network,
     PlainConv,
     Pool,
     Row,
     SeparableConv,
+    Tokens,
+    UniversalBottleneck,
     XceptionBlock,
 )
 
@@ -41,6 +52,7 @@ _NL = {
     Act.HSWISH: "HS",
     Act.HSIGMOID: "hard sigmoid",
     Act.SIGMOID: "sigmoid",
+    Act.GELU: "GELU",
 }
 
 
@@ -73,7 +85,7 @@ def printed(network: Network) -> list[Cells]:
 
 def cells(entry: RowCost) -> Cells:
     """One row's cells; columns that its paper's table lacks are `-`."""
-    return _cells(entry.row, entry.input_shape)
+    return _cells(entry.row, entry.input_shape)._replace(input=size(entry.input_shape))
 
 
 def describe_row(row: Row) -> str:
@@ -84,63 +96,92 @@ def describe_row(row: Row) -> str:
     return ", ".join([line.operator, *named, *plain])
 
 
-def _cells(row: Row, shape: Shape) -> Cells:
-    exp, se = NONE, NONE
-    match row:
-        case Bottleneck():
-            out, nl, stride = row.out, row.act, row.stride
-            exp, se = str(row.expand), "√" if row.se else NONE
-        case Conv() | DepthwiseSeparable() | PlainConv():
-            out, nl, stride = row.out, row.act, row.stride
-        case Linear():
-            out, nl, stride = row.out, row.act, 0
-        case SeparableConv():
-            out, nl, stride = row.out, Act.RELU, 1
-        case XceptionBlock():
-            out, nl, stride = row.widths[-1], Act.RELU, row.stride
-        case Fire():
-            out, nl, stride = row.expand1 + row.expand3, Act.RELU, 0
-        case Inception():
-            out, nl, stride = row.conv1 + row.conv3 + row.conv5 + row.proj, Act.RELU, 0
-        case MaxPool():
-            out, nl, stride = 0, Act.NONE, row.stride
-        case Pool() | AdaptivePool():
-            out, nl, stride = 0, Act.NONE, 0
-        case _:
-            assert_never(row)
-    shown = str(out) if out else NONE, NONE, se, _NL[nl], str(stride) if stride else NONE
-    return Cells(size(shape), operator(row, shape), NONE, exp, *shown)
-
-
 def operator(row: Row, shape: Shape = ()) -> str:
     """The operator in the papers' words; `shape` is the row's input, which gives global pooling its size."""
+    return _cells(row, shape).operator
+
+
+def _cells(row: Row, shape: Shape) -> Cells:
+    """The one place that knows how a row is printed; the input stays empty."""
     match row:
-        case Conv(kernel=k, norm=norm):
-            return f"conv2d {k}x{k}" + ("" if norm else ", NBN")
+        case Conv(kernel=k):
+            grouped = f", {row.groups} groups" if row.groups > 1 else ""
+            nbn = "" if row.norm else ", NBN"
+            return _line(f"conv2d {k}x{k}{nbn}{grouped}", out=row.out, nl=row.act, s=row.stride)
         case DepthwiseSeparable(kernel=k):
-            return f"conv dw {k}x{k} + conv 1x1"
+            return _line(f"conv dw {k}x{k} + conv 1x1", out=row.out, nl=row.act, s=row.stride)
         case Bottleneck(kernel=k):
-            return f"bneck {k}x{k}"
+            return _line(f"bneck {k}x{k}", row.expand, row.out, se=row.se, nl=row.act, s=row.stride)
+        case UniversalBottleneck():
+            return _line(_universal(row), row.expand, row.out, nl=row.act, s=row.stride)
+        case FusedBottleneck(kernel=k):
+            grouped = f", {row.groups} groups" if row.groups > 1 else ""
+            return _line(f"fused ib {k}x{k}{grouped}", row.expand, row.out, nl=row.act, s=row.stride)
+        case MultiQueryAttention():
+            shrunk = f", k v / {row.kv_stride}" if row.kv_stride > 1 else ""
+            return _line(f"mqa {row.heads} x {row.key}{shrunk}", row.heads * row.key, row.out, s=1)
+        case BranchedConv(kernel=k):
+            return _line(f"one conv {k}x{k}, k {row.branches}", out=row.out, nl=row.act, s=row.stride)
+        case MobileOneBlock(kernel=k):
+            return _line(
+                f"one dw {k}x{k} + one 1x1, k {row.branches}", out=row.out, se=row.se, nl=row.act, s=row.stride
+            )
+        case DenseBlock(kernel=k):
+            return _line(f"dense {row.layers} x (dw {k}x{k} + 1x1), growth {row.growth}", nl=row.act)
+        case Tokens():
+            return _line(f"tokens {row.count}x{row.dim}")
+        case LiteBottleneck(kernel=k):
+            return _line(f"bneck-lite {k}x{k}", row.expand, row.out, nl=row.act, s=row.stride)
+        case MobileFormer():
+            grouped = f", {row.groups} groups" if row.groups > 1 else ""
+            down = "" if row.expand2 is None else f" down, exp2 {row.expand2}"
+            return _line(f"mobile-former{down}{grouped}", row.expand, row.out, s=row.stride)
+        case MobileToFormer():
+            return _line("mobile -> former")
+        case JoinToken():
+            return _line("concat first token")
         case Pool():
-            return f"pool {shape[1]}x{shape[2]}" if len(shape) == 3 else "pool"
+            return _line(f"pool {shape[1]}x{shape[2]}" if len(shape) == 3 else "pool", nl=row.act)
         case Linear():
-            return "fc"
+            return _line("fc, BN" if row.norm else "fc", out=row.out, nl=row.act)
         case PlainConv(kernel=k):
-            return f"conv2d {k}x{k}, NBN"
+            return _line(f"conv2d {k}x{k}, NBN", out=row.out, nl=row.act, s=row.stride)
         case MaxPool(kernel=k):
-            return f"max pool {k}x{k}"
+            return _line(f"max pool {k}x{k}", s=row.stride)
         case AdaptivePool():
-            return f"avg pool to {row.size}x{row.size}"
+            return _line(f"avg pool to {row.size}x{row.size}")
         case Fire():
-            return f"fire {row.squeeze}: {row.expand1} + {row.expand3}"
+            branches = f"fire {row.squeeze}: {row.expand1} + {row.expand3}"
+            return _line(branches, out=row.expand1 + row.expand3, nl=Act.RELU)
         case Inception():
-            return f"inception {row.conv1} + {row.reduce3}-{row.conv3} + {row.reduce5}-{row.conv5} + {row.proj}"
-        case XceptionBlock():
-            return "sep conv 3x3: " + "-".join(map(str, row.widths))
+            branches = f"{row.conv1} + {row.reduce3}-{row.conv3} + {row.reduce5}-{row.conv5} + {row.proj}"
+            return _line(f"inception {branches}", out=row.conv1 + row.conv3 + row.conv5 + row.proj, nl=Act.RELU)
+        case XceptionBlock(widths=widths):
+            chain = "-".join(map(str, widths))
+            return _line(f"sep conv 3x3: {chain}", out=widths[-1], nl=Act.RELU, s=row.stride)
         case SeparableConv(kernel=k):
-            return f"sep conv {k}x{k}"
+            return _line(f"sep conv {k}x{k}", out=row.out, nl=Act.RELU, s=1)
         case _:
             assert_never(row)
+
+
+def _line(operator: str, exp: int = 0, out: int = 0, *, se: bool = False, nl: Act = Act.NONE, s: int = 0) -> Cells:
+    """Cells from a row's columns; what is left out is empty."""
+    shown = [str(value) if value else NONE for value in (exp, out, s)]
+    return Cells(NONE, operator, NONE, shown[0], shown[1], NONE, "√" if se else NONE, _NL[nl], shown[2])
+
+
+def _universal(row: UniversalBottleneck) -> str:
+    """V4's four instances by name (Figure 4), with the kernels that they have."""
+    match row.start, row.middle:
+        case None, None:
+            return "uib FFN"
+        case None, middle:
+            return f"uib IB {middle}x{middle}"
+        case start, None:
+            return f"uib ConvNext {start}x{start}"
+        case start, middle:
+            return f"uib ExtraDW {start}x{start} {middle}x{middle}"
 
 
 def size(shape: Shape) -> str:
@@ -159,7 +200,7 @@ def grouped(entries: Iterable[RowCost]) -> list[tuple[Cells, list[RowCost]]]:
     groups: list[tuple[Cells, list[RowCost]]] = []
     for entry in entries:
         new = cells(entry)._replace(t=_ratio(entry), n="1")
-        if isinstance(entry.row, Bottleneck):
+        if isinstance(entry.row, _EXPANDING):
             new = new._replace(exp=NONE)
         if groups and _continues(groups[-1][0], new):
             first, members = groups[-1]
@@ -169,8 +210,11 @@ def grouped(entries: Iterable[RowCost]) -> list[tuple[Cells, list[RowCost]]]:
     return groups
 
 
+_EXPANDING = (Bottleneck, UniversalBottleneck, FusedBottleneck, LiteBottleneck, MobileFormer)
+
+
 def _ratio(entry: RowCost) -> str:
-    return f"{entry.row.expand / entry.input_shape[0]:.3g}" if isinstance(entry.row, Bottleneck) else NONE
+    return f"{entry.row.expand / entry.input_shape[0]:.3g}" if isinstance(entry.row, _EXPANDING) else NONE
 
 
 def _continues(first: Cells, new: Cells) -> bool:

@@ -71,7 +71,8 @@ def _owners(network: Network, found: Mapping[str, Kernel]) -> dict[str, str]:
     """Node name -> the kernel that computes it: itself, or for what is folded or fused that of its first input."""
     owners = {INPUT: "preprocess"}
     for node in lower(network):
-        owners[node.name] = node.name if node.name in found else owners[node.inputs[0]]
+        # a constant that no input enters costs nothing of its own
+        owners[node.name] = node.name if node.name in found else owners[node.inputs[0] if node.inputs else INPUT]
     return owners
 
 

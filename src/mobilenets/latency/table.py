@@ -7,6 +7,7 @@ classifier. An exact entry answers for a kernel that was seen while the table wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -22,11 +23,21 @@ from mobilenets.table.nodes import (
     BatchNorm,
     Concat,
     Convolution,
+    DynamicRelu,
     Flatten,
     FullyConnected,
     GlobalPool,
+    LayerNorm,
+    MatrixProduct,
+    MergeHeads,
     Multiply,
     Node,
+    Parameter,
+    Scale,
+    Select,
+    Shuffle,
+    Softmax,
+    SplitHeads,
     WindowPool,
 )
 from mobilenets.table.rows import Network
@@ -66,12 +77,19 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
     match node:
         case Convolution():
             if node.depthwise:
-                return Kernel(f"depthwise{node.kernel}", 1, node.shape[0], size, node.stride)
+                return Kernel(f"depthwise{node.kernel}", node.shape[0] // node.groups, node.shape[0], size, node.stride)
+            if node.groups > 1:
+                inside = node.in_channels // node.groups
+                return Kernel(f"grouped{node.kernel}", inside, node.shape[0], size, node.stride)
             # on 1x1 features it is a matrix times a vector, bound by reading the weights: another law
             kind = "vector" if size == entering == 1 else f"conv{node.kernel}"
             return Kernel(kind, node.in_channels, node.shape[0], size, node.stride)
         case FullyConnected():
-            return Kernel("linear", node.in_features, node.shape[0], 1, 1)
+            tokens = math.prod(node.shape[:-1])
+            return Kernel("linear" if tokens == 1 else "tokens", node.in_features, node.shape[-1], tokens, 1)
+        case MatrixProduct():
+            # both sides' lengths decide, and how many heads there are
+            return Kernel(f"matmul_{node.transposed}", node.inner, node.shape[-1], node.shape[0] * node.shape[1], 1)
         case GlobalPool():
             return Kernel("pool", node.shape[0], node.shape[0], entering, 1)
         case WindowPool():
@@ -82,8 +100,11 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             return Kernel("add", node.shape[0], node.shape[0], size, 1)
         case Concat():
             return Kernel("concat", node.shape[0], node.shape[0], size, 1)
-        case BatchNorm() | Activation() | Flatten():
-            return None  # folded into, fused with, or a view of the node before
+        case Softmax() | LayerNorm() | DynamicRelu() | Shuffle():
+            name = type(node).__name__.lower()
+            return Kernel(name, node.shape[0], node.shape[0], max(1, math.prod(node.shape[1:])), 1)
+        case BatchNorm() | Scale() | Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
+            return None  # folded into, fused with, a view of, or a constant beside the node before
         case _:
             assert_never(node)
 

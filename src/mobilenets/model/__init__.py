@@ -1,13 +1,24 @@
 """Networks as nn.Modules, and their checkpoints. torch begins here."""
 
-from mobilenets.model.build import Info, MobileNet, build, evaluating, initialise, normalise, with_info
-from mobilenets.model.store import arrays, load, load_tensors, save, versions
+from mobilenets.model.build import (
+    Info,
+    MobileNet,
+    arrays,
+    build,
+    deploy,
+    evaluating,
+    initialise,
+    normalise,
+    with_info,
+)
+from mobilenets.model.store import load, load_tensors, save, versions
 
 __all__ = [
     "Info",
     "MobileNet",
     "arrays",
     "build",
+    "deploy",
     "evaluating",
     "initialise",
     "load",

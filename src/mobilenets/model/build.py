@@ -6,31 +6,21 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mobilenets.costs.printed import describe_row
 from mobilenets.errors import MisuseError, UnknownNameError
+from mobilenets.model.modules import DroppingLinear, runner
+from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.lower import lower
-from mobilenets.table.nodes import (
-    INPUT,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Convolution,
-    Flatten,
-    FullyConnected,
-    GlobalPool,
-    Multiply,
-    Node,
-    WindowPool,
-)
-from mobilenets.table.rows import Act, Network, with_classes
+from mobilenets.table.nodes import INPUT, BatchNorm, Node
+from mobilenets.table.rows import Network, with_classes
 from mobilenets.zoo import network as network_by_name
 
 
@@ -57,19 +47,36 @@ Step = tuple[str, Callable[..., Tensor], tuple[str, ...], tuple[str, ...]]
 class MobileNet(nn.Module):
     """A network that runs its nodes in order and frees every value after its last use.
 
+    It is built as it is trained; with `deployed` as it is exported, which differs where parallel branches fold into one
+    convolution (see `deploy`).
+
     Shapes:
         input: float (n, c, h, w), normalised; output: logits (n, classes). h and w may differ from the table's
         resolution where padding is symmetric.
     """
 
-    def __init__(self, network: Network, *, info: Info | None = None, dropout: float = 0.0) -> None:
+    def __init__(
+        self, network: Network, *, info: Info | None = None, dropout: float = 0.0, deployed: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
-        self.nodes = lower(network)
+        self.deployed = deployed
+        self.nodes = lower(network, training=not deployed)
         self.info = info or Info(preprocessing=Preprocessing.default(network.resolution, network.in_channels))
-        self.dropout = dropout
         self._plan = self._make_plan()
+        self.dropout = dropout
         initialise(self)
+
+    @property
+    def dropout(self) -> float:
+        """Part of the classifier's inputs that training drops; 0 where the classifier is a convolution."""
+        classifier = self._plan[-1][1]
+        return classifier.dropout if isinstance(classifier, DroppingLinear) else 0.0
+
+    @dropout.setter
+    def dropout(self, rate: float) -> None:
+        if isinstance(classifier := self._plan[-1][1], DroppingLinear):
+            classifier.dropout = rate
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of normalised images (n, c, h, w)."""
@@ -111,39 +118,14 @@ class MobileNet(nn.Module):
         producers: dict[str, Node] = {node.name: node for node in self.nodes}
         plan: list[Step] = []
         for node in self.nodes:
-            in_place = last[node.inputs[0]] == node.name and isinstance(producers.get(node.inputs[0]), BatchNorm)
-            run = self._callable(node, in_place=in_place)
+            first = node.inputs[0] if node.inputs else ""
+            in_place = last.get(first) == node.name and isinstance(producers.get(first), BatchNorm)
+            run = runner(node, in_place=in_place)
             if isinstance(run, nn.Module):
                 self._register(node.name, run)
             dead = tuple(dict.fromkeys(i for i in node.inputs if last[i] == node.name))
             plan.append((node.name, run, node.inputs, dead))
         return plan
-
-    def _callable(self, node: Node, *, in_place: bool) -> Callable[..., Tensor]:
-        match node:
-            case Convolution():
-                return _conv2d(node)
-            case BatchNorm():
-                return nn.BatchNorm2d(node.shape[0], eps=node.eps, momentum=node.momentum)
-            case Activation():
-                return _activation(node.function, in_place)
-            case GlobalPool():
-                return _global_pool
-            case WindowPool():
-                return _WindowPool(node)
-            case Flatten():
-                return _flatten
-            case FullyConnected():
-                classifier = node.name == self.nodes[-1].name
-                return _Linear(node.in_features, node.shape[0], self if classifier else None)
-            case Multiply():
-                return torch.mul
-            case Add():
-                return torch.add
-            case Concat():
-                return _concat
-            case _:
-                assert_never(node)
 
     def _register(self, address: str, module: nn.Module) -> None:
         *parents, leaf = address.split(".")
@@ -203,6 +185,24 @@ def build(
     return MobileNet(table, info=Info(names, chosen), dropout=dropout)
 
 
+def deploy(model: MobileNet) -> MobileNet:
+    """The model as it is exported, in evaluation mode: parallel branches folded into one convolution each.
+
+    A new model with the same outputs to about 1e-6; one without branches comes back as it is.
+    """
+    if model.deployed or lower(model.network) == model.nodes:
+        return model
+    small = MobileNet(model.network, info=model.info, dropout=model.dropout, deployed=True)
+    small.load_state_dict({key: torch.from_numpy(value) for key, value in arrays(model).items()})
+    return small.eval()
+
+
+def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
+    """Weights as deployed, numpy arrays by state-dict key, for the writers that run without torch."""
+    weights = {key: np.asarray(value.detach().float().cpu().numpy()) for key, value in model.state_dict().items()}
+    return weights if model.deployed else fold_branches(model.network, weights)
+
+
 def initialise(model: nn.Module) -> None:
     """He-normal over the fan-out of one filter group, batch norm 1 and 0, classifier normal 0.01, biases 0.
 
@@ -215,103 +215,10 @@ def initialise(model: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.ones_(module.weight)
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d) and module.bias is not None:
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-class _PaddedConv2d(nn.Conv2d):
-    """Convolution whose padding differs between the sides, as TensorFlow's `same` does on even sizes."""
-
-    def __init__(self, *args: Any, pads: tuple[int, int, int, int], **options: Any) -> None:
-        super().__init__(*args, **options)
-        top, left, bottom, right = pads
-        self.sides = (left, right, top, bottom)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self.sides))
-
-
-def _conv2d(node: Convolution) -> nn.Conv2d:
-    top, left, bottom, right = node.pads
-    options: dict[str, Any] = {
-        "stride": node.stride,
-        "dilation": node.dilation,
-        "groups": node.groups,
-        "bias": node.bias,
-    }
-    if (top, left) == (bottom, right):
-        return nn.Conv2d(node.in_channels, node.shape[0], node.kernel, padding=(top, left), **options)
-    return _PaddedConv2d(node.in_channels, node.shape[0], node.kernel, pads=node.pads, **options)
-
-
-class _Linear(nn.Linear):
-    """Fully connected layer; the classifier drops inputs at its model's `dropout` rate while training."""
-
-    def __init__(self, in_features: int, out_features: int, model: MobileNet | None) -> None:
-        super().__init__(in_features, out_features)
-        # a list keeps the model from being registered as a child of its own child
-        self._model = [model] if model is not None else []
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and self._model and self._model[0].dropout:
-            x = F.dropout(x, self._model[0].dropout)
-        return super().forward(x)
-
-
-class _WindowPool(nn.Module):
-    def __init__(self, node: WindowPool) -> None:
-        super().__init__()
-        self.node = node
-
-    def forward(self, x: Tensor) -> Tensor:
-        node = self.node
-        top, left, bottom, right = node.pads
-        if node.mode == "mean":
-            return F.avg_pool2d(x, node.kernel, node.stride, (top, left), node.ceil, count_include_pad=False)
-        if (top, left) != (bottom, right):
-            x = F.pad(x, (left, right, top, bottom), value=float("-inf"))
-            return F.max_pool2d(x, node.kernel, node.stride)
-        return F.max_pool2d(x, node.kernel, node.stride, (top, left), ceil_mode=node.ceil)
-
-
-def _activation(function: Act, in_place: bool) -> Callable[..., Tensor]:
-    match function:
-        case Act.RELU:
-            return torch.relu_ if in_place else torch.relu
-        case Act.RELU6:
-            return _relu6_ if in_place else F.relu6
-        case Act.HSWISH:
-            return _hardswish_ if in_place else F.hardswish
-        case Act.HSIGMOID:
-            return F.hardsigmoid
-        case Act.SIGMOID:
-            return torch.sigmoid
-        case Act.NONE:
-            return torch.clone
-        case _:
-            assert_never(function)
-
-
-def _relu6_(x: Tensor) -> Tensor:
-    return F.relu6(x, inplace=True)
-
-
-def _hardswish_(x: Tensor) -> Tensor:
-    return F.hardswish(x, inplace=True)
-
-
-def _global_pool(x: Tensor) -> Tensor:
-    return x.mean((2, 3), keepdim=True)
-
-
-def _flatten(x: Tensor) -> Tensor:
-    return x.flatten(1)
-
-
-def _concat(*values: Tensor) -> Tensor:
-    return torch.cat(values, 1)
 
 
 def with_info(model: MobileNet, **changes: Any) -> MobileNet:

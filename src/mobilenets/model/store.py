@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -38,6 +36,7 @@ def save(model: MobileNet, path: str | Path) -> Path:
     metadata = {
         "format": FORMAT,
         "task": "classify",
+        "deployed": json.dumps(model.deployed),
         "table": json.dumps(table_json.to_dict(model.network)),
         "classes": json.dumps(list(info.classes), ensure_ascii=False),
         "preprocessing": json.dumps(info.preprocessing.to_dict()),
@@ -71,7 +70,7 @@ def load(path: str | Path) -> MobileNet:
             f"{metadata.get('format')!r}."
         )
     network, info = _described(metadata, path)
-    model = MobileNet(network, info=info)
+    model = MobileNet(network, info=info, deployed=metadata.get("deployed") == "true")
     load_tensors(model, tensors, where=str(path))
     return model.eval()
 
@@ -118,11 +117,6 @@ def load_tensors(model: MobileNet, tensors: Mapping[str, Tensor], *, where: str)
             f"{where}: its tensors do not fit {model.network.label} (- the network expects, + the file holds):\n{shown}"
         )
     model.load_state_dict(dict(tensors))
-
-
-def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
-    """Weights as numpy arrays by state-dict key, for the writers that run without torch."""
-    return {key: np.asarray(value.detach().float().cpu().numpy()) for key, value in model.state_dict().items()}
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The ONNX writer: nodes plus weights, without torch."""
 
-from mobilenets.onnx.writer import IMAGE, PROBABILITIES, fold, random_weights, to_onnx
+from mobilenets.onnx.weights import fold, fold_branches, random_weights
+from mobilenets.onnx.writer import IMAGE, PROBABILITIES, to_onnx
 
-__all__ = ["IMAGE", "PROBABILITIES", "fold", "random_weights", "to_onnx"]
+__all__ = ["IMAGE", "PROBABILITIES", "fold", "fold_branches", "random_weights", "to_onnx"]

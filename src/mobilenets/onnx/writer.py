@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mobilenets.onnx.weights import NORM_KEYS, Array, fold, norm_of, scaled
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.lower import lower
@@ -24,11 +24,22 @@ from mobilenets.table.nodes import (
     BatchNorm,
     Concat,
     Convolution,
+    DynamicRelu,
     Flatten,
     FullyConnected,
     GlobalPool,
+    LayerNorm,
+    MatrixProduct,
+    MergeHeads,
     Multiply,
     Node,
+    Parameter,
+    Scale,
+    Select,
+    Shape,
+    Shuffle,
+    Softmax,
+    SplitHeads,
     WindowPool,
 )
 from mobilenets.table.rows import Act, Network
@@ -37,27 +48,33 @@ OPSET = 17
 IR_VERSION = 9
 IMAGE, PROBABILITIES = "image", "probabilities"
 
-Array = NDArray[Any]
-
 
 @dataclass
 class _Graph:
-    """ONNX nodes and initializers so far. `alias` gives the value that stands for a folded node's output."""
+    """ONNX nodes and initializers so far. `alias` gives the constant that stands for a learned value."""
 
+    shapes: Mapping[str, Shape]
     nodes: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
 
-    def op(self, kind: str, inputs: Iterable[str], output: str, **attributes: Any) -> None:
+    def op(self, kind: str, inputs: Iterable[str], output: str | list[str], **attributes: Any) -> None:
         from onnx import helper
 
         named = [self.alias.get(name, name) for name in inputs]
-        self.nodes.append(helper.make_node(kind, named, [output], name=output, **attributes))
+        outputs = output if isinstance(output, list) else [output]
+        self.nodes.append(helper.make_node(kind, named, outputs, name=outputs[0], **attributes))
+
+    def reshape(self, source: str, shape: Shape, owner: str, *, last: bool = False) -> str:
+        """A value in another shape (without the batch); it is the owner's output where it is its `last` step."""
+        output = owner if last else f"{owner}.reshape"
+        self.op("Reshape", [source, self.constant(f"{output}.shape", np.array((0, *shape), np.int64))], output)
+        return output
 
     def constant(self, name: str, value: Array) -> str:
         from onnx import numpy_helper
 
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
 
@@ -86,11 +103,13 @@ def to_onnx(
     from onnx import TensorProto, helper
 
     nodes = lower(network)
-    graph = _Graph()
+    graph = _Graph(shapes={node.name: node.shape for node in nodes} | {INPUT: (network.in_channels, 0, 0)})
     _normalise(graph, network, preprocessing)
-    folded = _foldable(nodes)
+    chains = _chains(nodes)
+    folded = {after.name for chain in chains.values() for after in chain}
     for node in nodes:
-        _write(graph, node, nodes, folded, weights)
+        if node.name not in folded:
+            _write(graph, node, chains.get(node.name, ()), weights)
     logits = nodes[-1].name
     if len(nodes[-1].shape) > 1:
         graph.op("Flatten", [logits], "flat_logits")
@@ -111,31 +130,6 @@ def to_onnx(
     model.ir_version = IR_VERSION
     helper.set_model_props(model, _metadata(network, preprocessing, classes) | dict(extra or {}))
     return model
-
-
-def random_weights(network: Network, seed: int = 0) -> dict[str, Array]:
-    """Weights of the right shapes that keep activations in range, for timing a network that is not trained yet."""
-    generator = np.random.default_rng(seed)
-    weights: dict[str, Array] = {}
-    for node in lower(network):
-        if isinstance(node, Convolution):
-            fan_in = node.in_channels // node.groups * node.kernel**2
-            shape: tuple[int, ...] = (node.shape[0], node.in_channels // node.groups, node.kernel, node.kernel)
-            bias = node.bias
-        elif isinstance(node, FullyConnected):
-            fan_in, shape, bias = node.in_features, (node.shape[0], node.in_features), True
-        elif isinstance(node, BatchNorm):
-            channels = node.shape[0]
-            for key, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
-                weights[f"{node.name}.{key}"] = np.full(channels, value, np.float32)
-            continue
-        else:
-            continue
-        values = generator.standard_normal(shape, dtype=np.float32)
-        weights[f"{node.name}.weight"] = values * np.float32((2 / fan_in) ** 0.5)
-        if bias:
-            weights[f"{node.name}.bias"] = np.zeros(shape[0], np.float32)
-    return weights
 
 
 def _metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str, ...]) -> dict[str, str]:
@@ -163,35 +157,42 @@ def _normalise(graph: _Graph, network: Network, preprocessing: Preprocessing) ->
     graph.op("Add", ["preprocess.scale", offset], INPUT)
 
 
-def _foldable(nodes: tuple[Node, ...]) -> dict[str, BatchNorm]:
-    """Convolution name -> the batch norm that is its only reader."""
+def _chains(nodes: tuple[Node, ...]) -> dict[str, tuple[BatchNorm | Scale, ...]]:
+    """What folds into each convolution or matrix product: norms and factors that are its only readers, in a row."""
     readers: dict[str, list[Node]] = {}
     for node in nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
-    folded: dict[str, BatchNorm] = {}
+    chains: dict[str, tuple[BatchNorm | Scale, ...]] = {}
     for node in nodes:
-        after = readers.get(node.name, [])
-        if isinstance(node, Convolution) and len(after) == 1 and isinstance(after[0], BatchNorm):
-            folded[node.name] = after[0]
-    return folded
+        if not isinstance(node, Convolution | FullyConnected):
+            continue
+        chain: tuple[BatchNorm | Scale, ...] = ()
+        at = node.name
+        while len(after := readers.get(at, [])) == 1 and isinstance(after[0], BatchNorm | Scale):
+            chain += (after[0],)
+            at = after[0].name
+        chains[node.name] = chain
+    return chains
 
 
-def _write(
+def _write(  # noqa: PLR0915 - one case a type
     graph: _Graph,
     node: Node,
-    nodes: tuple[Node, ...],
-    folded: Mapping[str, BatchNorm],
+    chain: tuple[BatchNorm | Scale, ...],
     weights: Mapping[str, Array],
 ) -> None:
     match node:
         case Convolution():
-            _convolution(graph, node, folded.get(node.name), weights)
+            _convolution(graph, node, chain, weights)
+        case FullyConnected():
+            _fully_connected(graph, node, chain, weights)
         case BatchNorm():
-            if node.name not in {norm.name for norm in folded.values()}:
-                keys = ("weight", "bias", "running_mean", "running_var")
-                params = [graph.constant(f"{node.name}.{key}", weights[f"{node.name}.{key}"]) for key in keys]
-                graph.op("BatchNormalization", [*node.inputs, *params], node.name, epsilon=node.eps)
+            params = [graph.constant(f"{node.name}.{key}", weights[f"{node.name}.{key}"]) for key in NORM_KEYS]
+            graph.op("BatchNormalization", [*node.inputs, *params], node.name, epsilon=node.eps)
+        case Scale():
+            factor = graph.constant(f"{node.name}.weight", weights[f"{node.name}.weight"].reshape(1, -1, 1, 1))
+            graph.op("Mul", [*node.inputs, factor], node.name)
         case Activation():
             _activation(graph, node)
         case GlobalPool():
@@ -203,30 +204,63 @@ def _write(
             graph.op(kind, node.inputs, node.name, **attributes)
         case Flatten():
             graph.op("Flatten", node.inputs, node.name)
-        case FullyConnected():
-            weight = graph.constant(f"{node.name}.weight", weights[f"{node.name}.weight"])
-            bias = graph.constant(f"{node.name}.bias", weights[f"{node.name}.bias"])
-            graph.op("Gemm", [*node.inputs, weight, bias], node.name, transB=1)
         case Multiply():
             graph.op("Mul", node.inputs, node.name)
         case Add():
-            graph.op("Add", node.inputs, node.name)
+            graph.op("Add" if len(node.inputs) == 2 else "Sum", node.inputs, node.name)
         case Concat():
             graph.op("Concat", node.inputs, node.name, axis=1)
+        case Shuffle():
+            channels, height, width = node.shape
+            split = graph.reshape(node.inputs[0], (node.groups, channels // node.groups, height, width), node.name)
+            graph.op("Transpose", [split], f"{node.name}.transpose", perm=[0, 2, 1, 3, 4])
+            graph.reshape(f"{node.name}.transpose", node.shape, node.name, last=True)
+        case DynamicRelu():
+            _dynamic_relu(graph, node)
+        case Parameter():
+            graph.alias[node.name] = graph.constant(f"{node.name}.weight", weights[f"{node.name}.weight"][None])
+        case LayerNorm():
+            params = [graph.constant(f"{node.name}.{key}", weights[f"{node.name}.{key}"]) for key in NORM_KEYS[:2]]
+            graph.op("LayerNormalization", [*node.inputs, *params], node.name, axis=-1, epsilon=node.eps)
+        case Select():
+            index = graph.constant(f"{node.name}.index", np.array(node.index, np.int64))
+            graph.op("Gather", [*node.inputs, index], node.name, axis=1)
+        case SplitHeads():
+            _split_heads(graph, node)
+        case MergeHeads():
+            _merge_heads(graph, node)
+        case MatrixProduct():
+            _matrix_product(graph, node)
+        case Softmax():
+            graph.op("Softmax", node.inputs, node.name, axis=-1)
         case _:
             assert_never(node)
 
 
-def _convolution(graph: _Graph, node: Convolution, norm: BatchNorm | None, weights: Mapping[str, Array]) -> None:
-    """A convolution; with `norm` folded in its output carries the batch norm's name."""
+def _folded(
+    node: Convolution | FullyConnected, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
+) -> tuple[Array, Array, str]:
+    """Weight and bias with what follows folded in, and the name of the value that comes out: the last one's."""
     weight = weights[f"{node.name}.weight"]
-    bias = weights[f"{node.name}.bias"] if node.bias else np.zeros(node.shape[0], np.float32)
+    bias = weights.get(f"{node.name}.bias")
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
     output = node.name
-    if norm is not None:
-        weight, bias = fold(weight, bias, {k: weights[f"{norm.name}.{k}"] for k in _NORM_KEYS}, norm.eps)
-        output = norm.name
+    for after in chain:
+        if isinstance(after, BatchNorm):
+            weight, bias = fold(weight, bias, norm_of(weights, after.name), after.eps)
+        else:
+            factor = weights[f"{after.name}.weight"]
+            weight, bias = scaled(weight, factor), bias * factor
+        output = after.name
+    return weight, bias, output
+
+
+def _convolution(
+    graph: _Graph, node: Convolution, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
+) -> None:
+    weight, bias, output = _folded(node, chain, weights)
     inputs = [*node.inputs, graph.constant(f"{node.name}.weight", weight)]
-    if norm is not None or node.bias:
+    if chain or node.bias:
         inputs.append(graph.constant(f"{node.name}.bias", bias))
     graph.op(
         "Conv",
@@ -240,17 +274,62 @@ def _convolution(graph: _Graph, node: Convolution, norm: BatchNorm | None, weigh
     )
 
 
-_NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
+def _fully_connected(
+    graph: _Graph, node: FullyConnected, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
+) -> None:
+    weight, bias, output = _folded(node, chain, weights)
+    if len(node.shape) == 1:
+        constants = graph.constant(f"{node.name}.weight", weight), graph.constant(f"{node.name}.bias", bias)
+        graph.op("Gemm", [*node.inputs, *constants], output, transB=1)
+        return
+    product = f"{node.name}.product"
+    graph.op("MatMul", [*node.inputs, graph.constant(f"{node.name}.weight", weight.T)], product)
+    graph.op("Add", [product, graph.constant(f"{node.name}.bias", bias)], output)
 
 
-def fold(weight: Array, bias: Array, norm: Mapping[str, Array], eps: float) -> tuple[Array, Array]:
-    """Batch norm folded into the convolution before it: w' = w s, b' = (b - mean) s + beta.
+def _split_heads(graph: _Graph, node: SplitHeads) -> None:
+    heads, size, length = node.shape
+    if len(graph.shapes[node.inputs[0]]) == 3:
+        graph.reshape(node.inputs[0], node.shape, node.name, last=True)
+        return
+    tokens = graph.reshape(node.inputs[0], (length, heads, size), node.name)
+    graph.op("Transpose", [tokens], node.name, perm=[0, 2, 3, 1])
 
-    s = gamma / sqrt(var + eps). Computed in float64, returned as float32.
-    """
-    scale = norm["weight"].astype(np.float64) / np.sqrt(norm["running_var"].astype(np.float64) + eps)
-    folded_bias = (bias - norm["running_mean"].astype(np.float64)) * scale + norm["bias"]
-    return (weight * scale.reshape(-1, 1, 1, 1)).astype(np.float32), folded_bias.astype(np.float32)
+
+def _merge_heads(graph: _Graph, node: MergeHeads) -> None:
+    source = node.inputs[0]
+    if len(node.shape) == 2:
+        graph.op("Transpose", [source], f"{node.name}.transpose", perm=[0, 3, 1, 2])
+        source = f"{node.name}.transpose"
+    graph.reshape(source, node.shape, node.name, last=True)
+
+
+def _matrix_product(graph: _Graph, node: MatrixProduct) -> None:
+    inputs = list(node.inputs)
+    at = 0 if node.transposed == "first" else 1
+    graph.op("Transpose", [inputs[at]], f"{node.name}.transpose", perm=[0, 1, 3, 2])
+    inputs[at] = f"{node.name}.transpose"
+    if node.factor == 1:
+        graph.op("MatMul", inputs, node.name)
+        return
+    graph.op("MatMul", inputs, f"{node.name}.product")
+    factor = graph.constant(f"{node.name}.factor", np.array(node.factor, np.float32))
+    graph.op("Mul", [f"{node.name}.product", factor], node.name)
+
+
+def _dynamic_relu(graph: _Graph, node: DynamicRelu) -> None:
+    source, gate = node.inputs
+    name, channels = node.name, node.shape[0]
+    two = graph.constant(f"{name}.two", np.array(2, np.float32))
+    shift = graph.constant(f"{name}.shift", np.repeat(np.array([0, -1], np.float32), channels))
+    graph.op("Mul", [gate, two], f"{name}.double")
+    graph.op("Add", [f"{name}.double", shift], f"{name}.shifted")
+    slopes = graph.reshape(f"{name}.shifted", (2 * channels, 1, 1), name)
+    halves = [f"{name}.a1", f"{name}.a2"]
+    graph.op("Split", [slopes], halves, axis=1)
+    for half in halves:
+        graph.op("Mul", [source, half], f"{half}.line")
+    graph.op("Max", [f"{half}.line" for half in halves], name)
 
 
 def _activation(graph: _Graph, node: Activation) -> None:
@@ -267,7 +346,21 @@ def _activation(graph: _Graph, node: Activation) -> None:
             graph.op("HardSigmoid", node.inputs, node.name, alpha=1 / 6, beta=0.5)
         case Act.SIGMOID:
             graph.op("Sigmoid", node.inputs, node.name)
+        case Act.GELU:
+            _gelu(graph, node)
         case Act.NONE:
             graph.op("Identity", node.inputs, node.name)
         case _:
             assert_never(node.function)
+
+
+def _gelu(graph: _Graph, node: Activation) -> None:
+    """GELU, x / 2 (1 + erf(x / sqrt 2)): runtimes know the pattern, and the operator of that name is newer than the opset."""
+    name = node.name
+    values = {"root": 2**0.5, "one": 1, "half": 0.5}
+    root, one, half = (graph.constant(f"{name}.{key}", np.array(value, np.float32)) for key, value in values.items())
+    graph.op("Div", [*node.inputs, root], f"{name}.div")
+    graph.op("Erf", [f"{name}.div"], f"{name}.erf")
+    graph.op("Add", [f"{name}.erf", one], f"{name}.add")
+    graph.op("Mul", [*node.inputs, f"{name}.add"], f"{name}.mul")
+    graph.op("Mul", [f"{name}.mul", half], name)

@@ -1,6 +1,7 @@
 """Rows, nodes, and the one function between them. Standard library only."""
 
-from mobilenets.table.lower import lower, round_channels
+from mobilenets.table.graph import round_channels
+from mobilenets.table.lower import lower
 from mobilenets.table.nodes import INPUT, Node, row_of
 from mobilenets.table.rows import Act, Network, Row, with_classes
 from mobilenets.table.transforms import dilate, minimalistic, reduce_tail, scale

@@ -97,7 +97,7 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class FullyConnected:
-    """Matrix product with bias on a flat input."""
+    """Matrix product with bias over the last axis: of a flat input, or of every token."""
 
     name: str
     inputs: tuple[str, ...]
@@ -116,7 +116,7 @@ class Multiply:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Elementwise sum: the residual."""
+    """Elementwise sum of two values or more: the residual, or parallel branches."""
 
     name: str
     inputs: tuple[str, ...]
@@ -132,8 +132,131 @@ class Concat:
     shape: Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Product with a learned factor per channel, `initial` at the start; folded into the convolution before it."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    initial: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """Channels of `groups` groups interleaved: channel (group, i) becomes (i, group)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicRelu:
+    """max(x a1, x a2) per channel; the second input is a1 and a2 behind a gate, of (2 c,) in [0, 1].
+
+    a1 = 2 v, a2 = 2 v - 1, so that the middle of the gate is a plain ReLU (arXiv 2003.10027, section 3.2).
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A learned value that no input enters; its batch is 1 and broadcasts."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Normalisation over the last axis, with a learned scale and shift."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One token of (tokens, d): (d,)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitHeads:
+    """Channels in heads, (heads, c / heads, length): of a map (c, h, w) with length h w, or of tokens (length, c)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class MergeHeads:
+    """Back from heads (heads, c / heads, length) to a map (c, h, w) or to tokens (length, c)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixProduct:
+    """Product of two values over their last two axes, times `factor`; `inner` is the length that is summed.
+
+    One of the two is transposed: the first, a^T b, for attention's scores, or the second, a b^T, for what they weigh.
+    A second input with one head serves all heads of the first (multi-query).
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    inner: int
+    transposed: Literal["first", "second"]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Softmax over the last axis."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
 Node = (
-    Convolution | BatchNorm | Activation | GlobalPool | WindowPool | Flatten | FullyConnected | Multiply | Add | Concat
+    Convolution
+    | BatchNorm
+    | Activation
+    | Add
+    | Multiply
+    | GlobalPool
+    | WindowPool
+    | Flatten
+    | FullyConnected
+    | Concat
+    | Scale
+    | Shuffle
+    | DynamicRelu
+    | Parameter
+    | LayerNorm
+    | Select
+    | SplitHeads
+    | MergeHeads
+    | MatrixProduct
+    | Softmax
 )
 
 

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import assert_never
 
 from mobilenets.errors import MisuseError
-from mobilenets.table.lower import round_channels
+from mobilenets.table.graph import round_channels
 from mobilenets.table.rows import (
     Act,
     AdaptivePool,
     Bottleneck,
+    BranchedConv,
     Conv,
+    DenseBlock,
     DepthwiseSeparable,
     Fire,
+    FusedBottleneck,
     Inception,
+    JoinToken,
     Linear,
+    LiteBottleneck,
     MaxPool,
+    MobileFormer,
+    MobileOneBlock,
+    MobileToFormer,
+    MultiQueryAttention,
     Network,
     PlainConv,
     Pool,
     Row,
     SeparableConv,
+    Tokens,
+    UniversalBottleneck,
     XceptionBlock,
 )
 
@@ -29,9 +41,10 @@ from mobilenets.table.rows import (
 def scale(network: Network, width: float = 1.0, resolution: int | None = None) -> Network:
     """Scale a network by the width multiplier (V1, section 3.3) and the input resolution (section 3.4).
 
-    Channels become `round_channels(channels * width)`; expansions (those of bottlenecks, and 1x1 convolutions) keep
-    their *ratio* to their input; the classifier never changes; where the paper says so (V2, V3) the last convolution
-    keeps its full width below 1.0.
+    Channels become `round_channels(channels * width)`; expansions keep their *ratio* to their input (those of
+    bottlenecks, and V3's last convolution before the pooling); the classifier never changes, nor do attention's heads,
+    keys and tokens; where the paper or its code says so the last convolution keeps its width (V4, MnasNet; V2 and V3
+    below 1.0), or the first (V4 below 1.0).
 
     Args:
         network: the network to scale; widths multiply when scaled twice.
@@ -54,16 +67,33 @@ def scale(network: Network, width: float = 1.0, resolution: int | None = None) -
 
 def _scaled_rows(network: Network, width: float) -> tuple[Row, ...]:
     classifier = network.classifier
+    convs = [i for i in range(classifier) if isinstance(network.rows[i], Conv)]
+    narrow = width < 1.0
     kept = {classifier}
-    if network.full_head and width < 1.0:
-        kept.add(max((i for i in range(classifier) if isinstance(network.rows[i], Conv)), default=classifier))
+    if convs and (network.head == "full" or (network.head == "full when narrow" and narrow)):
+        kept.add(convs[-1])
+    if convs and network.full_stem and narrow:
+        kept.add(convs[0])
+    expansion = _before_pooling(network, convs) if network.expansion_head else None
     rows: list[Row] = []
     before = after = network.in_channels
     for i, row in enumerate(network.rows):
-        new = row if i in kept else _scaled_row(row, width, network.divisor, before, after)
+        if i in kept:
+            new = row
+        elif i == expansion and isinstance(row, Conv):
+            # an expansion: V3-Small at 0.35 has 6 x 32 = 192, not 576 x 0.35 = 200
+            new = replace(row, out=round_channels(after * row.out / before, network.divisor))
+        else:
+            new = _scaled_row(row, width, network.divisor, before, after)
         rows.append(new)
         before, after = _out(row, before), _out(new, after)
     return tuple(rows)
+
+
+def _before_pooling(network: Network, convs: list[int]) -> int | None:
+    """Index of the last convolution before the global pooling."""
+    pool = next((i for i, row in enumerate(network.rows) if isinstance(row, Pool)), network.classifier)
+    return max((i for i in convs if i < pool), default=None)
 
 
 def _scaled_row(row: Row, width: float, divisor: int, before: int, after: int) -> Row:
@@ -72,20 +102,39 @@ def _scaled_row(row: Row, width: float, divisor: int, before: int, after: int) -
     def wide(channels: int) -> int:
         return round_channels(channels * width, divisor)
 
+    def ratio(expand: int) -> int:
+        return round_channels(after * expand / before, divisor)
+
     match row:
-        case Conv(1, out, act, stride, norm):
-            # a 1x1 convolution is an expansion: V3-Small at 0.35 has 6 x 32 = 192, not 576 x 0.35 = 200
-            return Conv(1, round_channels(after * out / before, divisor), act, stride, norm)
-        case Conv(kernel, out, act, stride, norm):
-            return Conv(kernel, wide(out), act, stride, norm)
+        case Conv():
+            out = wide(row.out)
+            return replace(row, out=out, groups=math.gcd(row.groups, after, out))
+        case Bottleneck(kernel, expand, out, se, act, stride, skip):
+            return Bottleneck(kernel, ratio(expand), wide(out), se, act, stride, skip)
+        case UniversalBottleneck(start, middle, expand, out, act, stride):
+            return UniversalBottleneck(start, middle, ratio(expand), wide(out), act, stride)
         case DepthwiseSeparable(kernel, out, act, stride):
             return DepthwiseSeparable(kernel, wide(out), act, stride)
-        case Bottleneck(kernel, expand, out, se, act, stride):
-            ratio_kept = round_channels(after * expand / before, divisor)
-            return Bottleneck(kernel, ratio_kept, wide(out), se, act, stride)
-        case Linear() | PlainConv() | SeparableConv():
+        case FusedBottleneck():
+            expand = ratio(row.expand)
+            groups = math.gcd(row.groups, after, expand)
+            return replace(row, expand=expand, out=wide(row.out), groups=groups)
+        case Linear() | PlainConv() | SeparableConv() | MultiQueryAttention() | BranchedConv() | MobileOneBlock():
             return replace(row, out=wide(row.out))
-        case Pool() | MaxPool() | AdaptivePool():
+        case DenseBlock():
+            return replace(row, growth=wide(row.growth))
+        case LiteBottleneck():
+            out, expand = wide(row.out), after * (row.expand // before)
+            return replace(row, expand=expand, out=out, groups=math.gcd(row.groups, expand, out))
+        case MobileFormer():
+            out = wide(row.out)
+            if row.expand2 is None:
+                expand, expand2 = ratio(row.expand), None
+            else:
+                expand, expand2 = after * (row.expand // before), out * (row.expand2 // row.out)
+            groups = math.gcd(row.groups, after, expand, out)
+            return replace(row, expand=expand, out=out, expand2=expand2, groups=groups)
+        case Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken():
             return row
         case Fire():
             return Fire(wide(row.squeeze), wide(row.expand1), wide(row.expand3))
@@ -102,9 +151,10 @@ def _scaled_row(row: Row, width: float, divisor: int, before: int, after: int) -
 def _out(row: Row, channels: int) -> int:
     """Output channels of a row whose input has `channels`."""
     match row:
-        case Conv() | DepthwiseSeparable() | Bottleneck() | Linear() | PlainConv() | SeparableConv():
-            return row.out
-        case Pool() | MaxPool() | AdaptivePool():
+        case DenseBlock():
+            return channels + row.layers * row.growth
+        # the joined token is no channel of the map: only Linear follows, which asks for none
+        case Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken():
             return channels
         case Fire():
             return row.expand1 + row.expand3
@@ -113,7 +163,7 @@ def _out(row: Row, channels: int) -> int:
         case XceptionBlock():
             return row.widths[-1]
         case _:
-            assert_never(row)
+            return row.out
 
 
 def minimalistic(network: Network) -> Network:
@@ -129,16 +179,36 @@ def minimalistic(network: Network) -> Network:
 def _plain(row: Row) -> Row:
     match row:
         case Bottleneck():
-            kernel = min(row.kernel, 3)
-            return replace(row, kernel=kernel, se=False, act=_relu_for_hswish(row.act))
-        case Conv() | DepthwiseSeparable() | Linear() | PlainConv():
+            return replace(row, kernel=min(row.kernel, 3), se=False, act=_relu_for_hswish(row.act))
+        case MobileOneBlock():
+            return replace(row, se=False, act=_relu_for_hswish(row.act))
+        case UniversalBottleneck():
+            start = None if row.start is None else min(row.start, 3)
+            middle = None if row.middle is None else min(row.middle, 3)
+            return replace(row, start=start, middle=middle, act=_relu_for_hswish(row.act))
+        case (
+            Conv()
+            | DepthwiseSeparable()
+            | FusedBottleneck()
+            | LiteBottleneck()
+            | BranchedConv()
+            | DenseBlock()
+            | Pool()
+            | Linear()
+            | PlainConv()
+        ):
             return replace(row, act=_relu_for_hswish(row.act))
-        case _:
+        case (
+            MultiQueryAttention() | Tokens() | MobileFormer() | MobileToFormer() | JoinToken() | MaxPool()
+            | AdaptivePool() | Fire() | Inception() | XceptionBlock() | SeparableConv()
+        ):  # fmt: skip
             return row
+        case _:
+            assert_never(row)
 
 
 def _relu_for_hswish(act: Act) -> Act:
-    return Act.RELU if act is Act.HSWISH else act
+    return Act.RELU if act in (Act.HSWISH, Act.GELU) else act
 
 
 def dilate(network: Network, output_stride: int) -> Network:
@@ -161,20 +231,15 @@ def reduce_tail(network: Network, factor: int = 2) -> Network:
     Raises:
         MisuseError: the network has no strided row.
     """
-    strided = [i for i, row in enumerate(network.rows) if isinstance(row, _STRIDED) and row.stride > 1]
+    strided = [i for i, row in enumerate(network.rows) if getattr(row, "stride", 1) > 1]
     if not strided:
         raise MisuseError(f"network {network.name!r} has no strided row, so no stage between C4 and C5 to reduce.")
-    tail = strided[-1]
     rows: list[Row] = []
+    before = after = network.in_channels
     for i, row in enumerate(network.rows):
-        if i < tail or i == network.classifier or not isinstance(row, _STRIDED):
-            rows.append(row)
-        elif isinstance(row, Bottleneck):
-            expand = row.expand if i == tail else round_channels(row.expand / factor, network.divisor)
-            rows.append(replace(row, expand=expand, out=round_channels(row.out / factor, network.divisor)))
-        else:
-            rows.append(replace(row, out=round_channels(row.out / factor, network.divisor)))
+        kept = i < strided[-1] or i == network.classifier
+        # with the same input as before, the expansion of the row that strides stays too
+        new = row if kept else _scaled_row(row, 1 / factor, network.divisor, before, after)
+        rows.append(new)
+        before, after = _out(row, before), _out(new, after)
     return replace(network, rows=tuple(rows))
-
-
-_STRIDED = (Conv, DepthwiseSeparable, Bottleneck)

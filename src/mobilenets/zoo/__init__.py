@@ -8,22 +8,23 @@ from pathlib import Path
 from mobilenets.errors import UnknownNameError
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
-from mobilenets.zoo import comparison, v1, v2, v3
+from mobilenets.zoo import comparison, dense, edgetpu, mnasnet, mobile_former, mobile_one, v1, v2, v3, v4
 
 INDEX: dict[str, Network] = {
-    "mobilenet_v1": v1.V1,
-    "mobilenet_v1_full": v1.FULL,
-    "mobilenet_v1_shallow": v1.SHALLOW,
-    "mobilenet_v2": v2.V2,
-    "mobilenet_v3_large": v3.LARGE,
-    "mobilenet_v3_small": v3.SMALL,
-    "mobilenet_v3_large_minimalistic": v3.LARGE_MINIMALISTIC,
-    "mobilenet_v3_small_minimalistic": v3.SMALL_MINIMALISTIC,
-    "alexnet": comparison.ALEXNET,
-    "vgg16": comparison.VGG16,
-    "googlenet": comparison.GOOGLENET,
-    "squeezenet": comparison.SQUEEZENET,
-    "xception": comparison.XCEPTION,
+    net.name: net
+    for net in (
+        *(v1.V1, v1.FULL, v1.SHALLOW),
+        v2.V2,
+        *(mnasnet.A1, mnasnet.B1, mnasnet.SMALL),
+        *(v3.LARGE, v3.SMALL, v3.LARGE_MINIMALISTIC, v3.SMALL_MINIMALISTIC),
+        *(edgetpu.V1, edgetpu.V2_XS, edgetpu.V2_S, edgetpu.V2_M, edgetpu.V2_L),
+        *(v4.CONV_SMALL, v4.CONV_MEDIUM, v4.CONV_LARGE, v4.HYBRID_MEDIUM, v4.HYBRID_LARGE),
+        *(mobile_former.M26, mobile_former.M52, mobile_former.M96, mobile_former.M151),
+        *(mobile_former.M214, mobile_former.M294, mobile_former.M508),
+        *(dense.DENSE16, dense.DENSE24, dense.DENSE32),
+        *(mobile_one.S0, mobile_one.S1, mobile_one.S2, mobile_one.S3, mobile_one.S4),
+        *(comparison.ALEXNET, comparison.VGG16, comparison.GOOGLENET, comparison.SQUEEZENET, comparison.XCEPTION),
+    )
 }
 """Every network by name."""
 

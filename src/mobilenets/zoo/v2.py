@@ -20,7 +20,7 @@ def _stages(channels: int, *stages: tuple[int, int, int, int]) -> tuple[Row, ...
 V2 = Network(
     "mobilenet_v2",
     paper="arXiv:1801.04381, Table 2",
-    full_head=True,
+    head="full when narrow",
     errata=(
         "The text counts 19 bottlenecks, Table 2 lists 17, which are built. Table 4 prints 6.9 M parameters for width "
         "1.4: the architecture has 6.11 M."

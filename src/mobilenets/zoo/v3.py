@@ -13,7 +13,8 @@ SE, __ = True, False
 LARGE = Network(
     "mobilenet_v3_large",
     paper="arXiv:1905.02244, Table 1",
-    full_head=True,
+    head="full when narrow",
+    expansion_head=True,
     errata="Table 3 prints 219 M mult-adds, Table 9 217 M: the architecture has 216.6 M.",
     rows=(
         # k  exp  out  SE  NL  s
@@ -43,7 +44,8 @@ LARGE = Network(
 SMALL = Network(
     "mobilenet_v3_small",
     paper="arXiv:1905.02244, Table 2",
-    full_head=True,
+    head="full when narrow",
+    expansion_head=True,
     errata=(
         "Table 2 ticks SE on the 1x1x576 convolution: no implementation has one there, and the printed 2.5 M "
         "parameters hold without it (2,542,856). A middle version of the text prints 1280 for the last convolution: "
