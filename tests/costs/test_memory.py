@@ -10,7 +10,23 @@ from hypothesis import strategies as st
 
 from mobilenets.costs import cost, peak_activation
 from mobilenets.table import Act, Network, lower, scale
-from mobilenets.table.nodes import INPUT, Activation, Add, BatchNorm, Flatten, Multiply, Node
+from mobilenets.table.nodes import (
+    INPUT,
+    Activation,
+    Add,
+    BatchNorm,
+    Convolution,
+    DynamicRelu,
+    Flatten,
+    FullyConnected,
+    MergeHeads,
+    Multiply,
+    Node,
+    Scale,
+    Select,
+    Softmax,
+    SplitHeads,
+)
 from mobilenets.table.rows import (
     Bottleneck,
     Conv,
@@ -35,20 +51,35 @@ def oracle(nodes: tuple[Node, ...], net: Network, *, in_place: bool) -> int:
             readers[name].append(moment)
     readers[nodes[-1].name].append(len(nodes))
     owner = {INPUT: INPUT}
+    by_name = {node.name: node for node in nodes}
+    views = Flatten | Select | SplitHeads | MergeHeads
+    elementwise = Activation | Add | Multiply | BatchNorm | Scale | Softmax | DynamicRelu
     for moment, node in enumerate(nodes):
+        if not node.inputs:
+            owner[node.name] = node.name
+            continue
         first = owner[node.inputs[0]]
         sharing = [name for name, buffer in owner.items() if buffer == first]
         later = [m for name in sharing for m in readers[name] if m > moment]
         twice = sum(owner[name] == first for name in node.inputs) > 1
-        reuses = isinstance(node, BatchNorm | Flatten) or (in_place and isinstance(node, Activation | Add | Multiply))
-        owner[node.name] = first if reuses and not later and not twice else node.name
-    size = {INPUT: net.in_channels * net.resolution**2} | {n.name: math.prod(n.shape) for n in nodes}
+        reuses = in_place and isinstance(node, elementwise) and not later and not twice
+        owner[node.name] = first if isinstance(node, views) or folds(node, by_name, readers) or reuses else node.name
+    size = {INPUT: net.in_channels * net.resolution**2}
+    size |= {n.name: math.prod(n.shape) if n.inputs else 0 for n in nodes}
     born = {INPUT: 0} | {n.name: moment for moment, n in enumerate(nodes)}
     dies = dict.fromkeys(size, 0)
     for name, moments in readers.items():
         dies[owner[name]] = max(dies[owner[name]], *moments, 0)
     buffers = set(owner.values())
     return max(sum(size[b] for b in buffers if born[b] <= moment <= dies[b]) for moment in range(len(nodes)))
+
+
+def folds(node: Node, by_name: dict[str, Node], readers: dict[str, list[int]]) -> bool:
+    """A norm or factor right behind a convolution or matrix product that nobody else reads, or behind such a one."""
+    before = by_name.get(node.inputs[0])
+    if not isinstance(node, BatchNorm | Scale) or before is None or len(readers[before.name]) != 1:
+        return False
+    return isinstance(before, Convolution | FullyConnected) or folds(before, by_name, readers)
 
 
 def table(*rows: Row, resolution: int = 8, channels: int = 4) -> Network:
@@ -126,7 +157,7 @@ def test_peak_holds_the_largest_step_and_in_place_only_helps(name: str, width: f
     steps = [
         sizes[n.name] + sum(sizes[i] for i in set(n.inputs))
         for n in nodes
-        if not isinstance(n, Activation | Add | Multiply | BatchNorm | Flatten)
+        if isinstance(n, Convolution | FullyConnected)
     ]
     reused, fresh = (peak_activation(nodes, net, in_place=choice) for choice in (True, False))
     assert reused.values >= max(steps)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from making import HEAVY, lively, small
+from making import HEAVY, lively, noise, pixels, small
 from mobilenets.costs import cost
-from mobilenets.model import MobileNet, build
-from mobilenets.table import Network, dilate, scale
+from mobilenets.model import MobileNet, build, deploy, modules, normalise
+from mobilenets.table import Network, dilate, lower, scale
+from mobilenets.table.nodes import INPUT
 from mobilenets.zoo import INDEX
 
 LIGHT = [name for name in INDEX if name not in HEAVY]
@@ -22,19 +23,31 @@ CASES = [(name, INDEX[name]) for name in INDEX] + [
     for width, size in ((0.35, 96), (0.75, 128), (1.4, 160))
 ]
 NETWORKS = pytest.mark.parametrize("network", [n for _, n in CASES], ids=[label for label, _ in CASES])
+
+
+def branched(network: Network) -> bool:
+    """Trained otherwise than deployed."""
+    return lower(network, training=True) != lower(network)
+
+
+BRANCHED = pytest.mark.parametrize("name", [name for name in LIGHT if branched(INDEX[name])])
 EVERY_LIGHT = pytest.mark.parametrize("name", LIGHT)
 
 
-def on_meta(network: Network) -> tuple[MobileNet, torch.Tensor]:
+def on_meta(network: Network, *, training: bool = False) -> tuple[MobileNet, torch.Tensor]:
     """A model and an input without storage: PyTorch's own shape rules at no cost."""
+    size = network.resolution
     with torch.device("meta"):
-        return MobileNet(network).eval(), torch.empty(1, network.in_channels, network.resolution, network.resolution)
+        return MobileNet(network, training=training).eval(), torch.empty(1, network.in_channels, size, size)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @NETWORKS
-def test_counts_and_shapes_are_pytorchs(network: Network) -> None:
-    model, image = on_meta(network)
-    counted = cost(network)
+def test_counts_and_shapes_are_pytorchs(network: Network, training: bool) -> None:
+    if training and not branched(network):
+        pytest.skip("it is trained as it is deployed")
+    model, image = on_meta(network, training=training)
+    counted = cost(network, training=training)
     assert counted.params == sum(p.numel() for p in model.parameters())
     with FlopCounterMode(display=False) as flops:
         logits = model(image)
@@ -60,8 +73,19 @@ def test_real_activations_have_the_lowered_shapes(name: str) -> None:
     model = lively(MobileNet(network))
     taps = model.taps(torch.randn(2, 3, network.resolution, network.resolution), [n.name for n in model.nodes])
     for node in model.nodes:
-        assert taps[node.name].shape == (2, *node.shape), node.name
+        assert taps[node.name].shape[1:] == node.shape, node.name
+        # what no image has reached yet has a batch of 1, which broadcasts
+        assert taps[node.name].shape[0] == (2 if node.name in reached(model) else 1), node.name
         assert taps[node.name].isfinite().all(), node.name
+
+
+def reached(model: MobileNet) -> set[str]:
+    """Names of the nodes whose value depends on the image."""
+    names = {INPUT}
+    for node in model.nodes:
+        if names & set(node.inputs):
+            names.add(node.name)
+    return names
 
 
 @EVERY_LIGHT
@@ -70,11 +94,10 @@ def test_every_parameter_has_a_gradient_and_in_place_does_not_change_it(
 ) -> None:
     network = small(name, 0.25)
     torch.manual_seed(0)
-    model = lively(MobileNet(network))
-    building = importlib.import_module("mobilenets.model.build")  # the room has a function of this name
-    activation = building._activation
-    monkeypatch.setattr(building, "_activation", lambda function, in_place: activation(function, False))
-    reference = MobileNet(network)
+    model = lively(MobileNet(network, training=True))
+    activation = modules.activation
+    monkeypatch.setattr(modules, "activation", lambda function, in_place: activation(function, False))
+    reference = MobileNet(network, training=True)
     reference.load_state_dict(model.state_dict())
     image = torch.randn(3, 3, network.resolution, network.resolution)
     grads = []
@@ -110,7 +133,30 @@ def test_same_padding_has_the_lowered_shapes(size: int) -> None:
     assert taps["row01.conv.conv"].shape[-1] == -(-size // 2)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v3_small", "squeezenet"])
+@BRANCHED
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_the_fold_keeps_outputs(name: str, padding: Any) -> None:
+    network = replace(small(name), padding=padding)
+    torch.manual_seed(0)
+    trained = lively(MobileNet(network, training=True))
+    folded = deploy(trained)
+    assert folded.nodes == lower(network) != trained.nodes
+    assert sum(p.numel() for p in folded.parameters()) == cost(network).params
+    images = normalise(torch.from_numpy(pixels(4, network.resolution)), trained.info.preprocessing)
+    before, own = noise(trained, images)
+    with torch.inference_mode():
+        after = folded(images)
+    assert before.std() > 0.05, "outputs that are all alike would prove nothing"
+    assert own.max() < 1e-3 * before.abs().max()
+    assert ((before - after).abs() < (4 * own).clamp(min=1e-5)).all()
+    assert deploy(folded) is folded
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v1", "mobilenet_v3_small", "mobilenet_v4_hybrid_medium", "mobile_former_26m", "mobile_one_s0",
+     "dense_mobilenet_16", "mnasnet_a1", "mobilenet_edgetpu_v2_xs", "squeezenet"],
+)  # fmt: skip
 def test_torch_export_with_free_batch_agrees_with_eager(name: str) -> None:
     network = small(name, 0.25)
     model = lively(build(network))

@@ -18,14 +18,38 @@ from mobilenets.table.nodes import (
     BatchNorm,
     Concat,
     Convolution,
+    DynamicRelu,
     Flatten,
     FullyConnected,
     GlobalPool,
+    LayerNorm,
+    MatrixProduct,
+    MergeHeads,
     Multiply,
     Node,
+    Parameter,
+    Scale,
+    Select,
+    Shuffle,
+    Softmax,
+    SplitHeads,
     WindowPool,
 )
-from mobilenets.table.rows import Bottleneck, Conv, Linear, MaxPool, Pool, Row, XceptionBlock
+from mobilenets.table.rows import (
+    Bottleneck,
+    BranchedConv,
+    Conv,
+    FusedBottleneck,
+    Linear,
+    LiteBottleneck,
+    MaxPool,
+    MobileFormer,
+    Pool,
+    Row,
+    Tokens,
+    UniversalBottleneck,
+    XceptionBlock,
+)
 from mobilenets.zoo import INDEX, network
 
 
@@ -34,7 +58,7 @@ def torchs(node: Node, inputs: list[Any]) -> Any:
     import torch
     from torch.nn import functional as F
 
-    x = inputs[0]
+    x = inputs[0] if inputs else None
     match node:
         case Convolution():
             top, left, bottom, right = node.pads
@@ -51,26 +75,43 @@ def torchs(node: Node, inputs: list[Any]) -> Any:
             return F.max_pool2d(padded, node.kernel, node.stride, ceil_mode=node.ceil)
         case GlobalPool():
             return F.adaptive_avg_pool2d(x, 1)
+        case Parameter():
+            return torch.empty(1, *node.shape, device="meta")
+        case Select():
+            return x[:, node.index]
+        case SplitHeads():
+            heads, size, length = node.shape
+            flat = x.flatten(2) if x.ndim == 4 else x.mT
+            return flat.view(1, heads, size, length)
+        case MergeHeads():
+            return x.view(1, *node.shape) if len(node.shape) == 3 else x.flatten(1, 2).mT
+        case MatrixProduct():
+            a, b = (inputs[0].mT, inputs[1]) if node.transposed == "first" else (inputs[0], inputs[1].mT)
+            assert a.shape[-1] == node.inner
+            return a @ b
+        case DynamicRelu():
+            assert inputs[1].shape == (1, 2 * x.shape[1])
+            return x
         case Flatten():
             return x.flatten(1)
         case FullyConnected():
-            return F.linear(x, torch.empty(node.shape[0], node.in_features, device="meta"))
+            return F.linear(x, torch.empty(node.shape[-1], node.in_features, device="meta"))
         case Multiply():
             return inputs[0] * inputs[1]
         case Add():
-            assert inputs[0].shape == inputs[1].shape
-            return inputs[0] + inputs[1]
+            assert len({each.shape for each in inputs}) == 1
+            return sum(inputs)
         case Concat():
             return torch.cat(inputs, 1)
-        case BatchNorm() | Activation():
+        case BatchNorm() | Activation() | Scale() | Shuffle() | LayerNorm() | Softmax():
             return x
 
 
-def assert_shapes_are_torchs(net: Network) -> None:
+def assert_shapes_are_torchs(net: Network, *, training: bool = False) -> None:
     import torch
 
     values: dict[str, Any] = {INPUT: torch.empty(1, net.in_channels, net.resolution, net.resolution, device="meta")}
-    for node in lower(net):
+    for node in lower(net, training=training):
         values[node.name] = torchs(node, [values[name] for name in node.inputs])
         assert tuple(values[node.name].shape[1:]) == node.shape, node
 
@@ -82,11 +123,22 @@ def table(*rows: Row, resolution: int = 32, **fields: Any) -> Network:
 @pytest.mark.parametrize("name", INDEX)
 def test_every_shape_is_pytorchs(name: str) -> None:
     assert_shapes_are_torchs(INDEX[name])
+    if lower(INDEX[name], training=True) != lower(INDEX[name]):
+        assert_shapes_are_torchs(INDEX[name], training=True)
 
 
 @pytest.mark.parametrize("resolution", [33, 97, 190, 225])
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v1",
+        "mobilenet_v3_large",
+        "mobilenet_v4_conv_small",
+        "mobilenet_v4_hybrid_medium",
+        "mobile_former_26m",
+    ],
+)
 def test_shapes_at_odd_resolutions_and_both_paddings(name: str, padding: Any, resolution: int) -> None:
     net = replace(scale(network(name), 0.35, resolution), padding=padding)
     assert_shapes_are_torchs(net)
@@ -234,3 +286,62 @@ def test_rows_that_cannot_follow_are_refused() -> None:
 def test_uneven_adaptive_pooling_is_refused() -> None:
     with pytest.raises(MisuseError, match="alexnet: 5x5 features do not pool evenly to 6x6 at resolution 192"):
         lower(scale(network("alexnet"), resolution=192))
+
+
+def test_branches_are_there_in_training_only() -> None:
+    net = table(BranchedConv(3, 3, Act.RELU, branches=2), Pool(), Linear(2))
+    assert [n.name for n in lower(net) if row_of(n) == 1] == ["row01.conv.conv", "row01.conv.act"]
+    trained = lower(net, training=True)
+    assert [n.name.removeprefix("row01.conv.") for n in trained if row_of(n) == 1] == [
+        "branch1.conv", "branch1.bn", "branch2.conv", "branch2.bn", "scale.conv", "scale.bn", "skip.bn", "sum", "act",
+    ]  # fmt: skip
+    (sum_,) = [n for n in trained if isinstance(n, Add)]
+    assert len(sum_.inputs) == 4
+
+
+def test_a_strided_branch_has_no_skip_and_strides_once() -> None:
+    net = table(BranchedConv(3, 3, Act.RELU, 2), Conv(3, 4, Act.RELU, 2), output_stride=4)
+    assert not [n for n in lower(net, training=True) if "skip" in n.name]
+    assert lower(net, training=True)[-1].shape == lower(net)[-1].shape == (4, 8, 8)
+
+
+@pytest.mark.parametrize(("start", "middle", "parts"), [
+    (3, 5, ["start", "expand", "depthwise", "project"]), (None, 3, ["expand", "depthwise", "project"]),
+    (3, None, ["start", "expand", "project"]), (None, None, ["expand", "project"]),
+])  # fmt: skip
+def test_universal_bottlenecks(start: int | None, middle: int | None, parts: list[str]) -> None:
+    """V4, Figure 4: extra depthwise, inverted bottleneck, ConvNext-like, feed-forward."""
+    net = table(Conv(3, 8, Act.RELU), UniversalBottleneck(start, middle, 32, 8, Act.RELU))
+    convs = [n for n in lower(net) if isinstance(n, Convolution) and row_of(n) == 2]
+    assert [n.name.split(".")[1] for n in convs] == parts
+    assert lower(net)[-1].name == "row02.add"
+
+
+def test_the_stride_sits_on_the_middle_depthwise_where_there_is_one() -> None:
+    for start, middle, strided in ((5, 3, "depthwise"), (5, None, "start")):
+        net = table(Conv(3, 8, Act.RELU), UniversalBottleneck(start, middle, 32, 8, Act.RELU, 2))
+        assert [n.name for n in lower(net) if isinstance(n, Convolution) and n.stride == 2] == [f"row02.{strided}.conv"]
+    with pytest.raises(MisuseError, match="row02: a universal bottleneck without depthwise convolution cannot"):
+        lower(table(Conv(3, 8, Act.RELU), UniversalBottleneck(None, None, 32, 8, Act.RELU, 2)))
+
+
+def test_keys_shrink_beside_the_network_not_in_it() -> None:
+    """The stride of key and value is no stride of the network: an output stride must not refuse it."""
+    net = dilate(INDEX["mobilenet_v4_hybrid_medium"], 8)
+    plain = INDEX["mobilenet_v4_hybrid_medium"]
+    down = [n for n in lower(net) if n.name.endswith("key.down.conv")]
+    assert down and all(isinstance(n, Convolution) and n.stride == 2 for n in down)
+    assert [n.name for n in lower(net)] == [n.name for n in lower(plain)]
+
+
+def test_rows_of_the_second_stream_need_tokens() -> None:
+    with pytest.raises(MisuseError, match="row02: there are no tokens: a Tokens row must come before"):
+        lower(table(Conv(3, 8, Act.RELU), MobileFormer(3, 32, 8)))
+    with pytest.raises(MisuseError, match="needs `expand2`"):
+        lower(table(Tokens(2, 8), Conv(3, 8, Act.RELU), MobileFormer(3, 32, 8, 2)))
+    with pytest.raises(MisuseError, match="expands 8 channels to a multiple of them, not 20"):
+        lower(table(Conv(3, 8, Act.RELU), LiteBottleneck(3, 20, 8, Act.RELU)))
+    with pytest.raises(MisuseError, match="9 channels cannot be split into 2 heads"):
+        lower(table(Tokens(2, 8), Conv(3, 9, Act.RELU), MobileFormer(3, 36, 9)))
+    with pytest.raises(MisuseError, match="8 input and 20 output channels cannot be split into 3 groups"):
+        lower(table(Conv(3, 8, Act.RELU), FusedBottleneck(3, 20, 8, Act.RELU, groups=3)))

@@ -69,7 +69,7 @@ def test_the_last_convolution_narrows_never_and_widens_with_width(name: str, wid
 
 
 def test_a_full_head_without_a_convolution_is_no_trouble() -> None:
-    net = Network("made", "none", (Linear(64), Linear(10)), resolution=8, full_head=True)
+    net = Network("made", "none", (Linear(64), Linear(10)), resolution=8, head="full")
     assert scale(net, 0.5).rows == (Linear(32), Linear(10))
 
 

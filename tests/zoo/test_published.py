@@ -64,9 +64,10 @@ def test_xception_row(reference: dict[str, Any]) -> None:
 
 
 def test_every_network_of_the_index_has_a_published_accuracy_and_no_row_stands_twice() -> None:
-    assert {p.network for p in PUBLISHED} == set(INDEX)
+    unknown = {name for name in INDEX if name.startswith("dense_mobilenet")}  # its errata says so
+    assert {p.network for p in PUBLISHED} == set(INDEX) - unknown
     keys = [(p.network, p.width, p.resolution) for p in PUBLISHED]
-    assert len(keys) == len(set(keys)) == 67
+    assert len(keys) == len(set(keys)) == 99
 
 
 def test_top1_is_exact_or_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The picture of `mobilenets compare --plot`: macs against published top-1, one line per family."""
+"""The picture of `mobilenets compare --plot`: published top-1 against macs, and against latency measured here."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mobilenets.costs import cost
 from mobilenets.errors import MisuseError
-from mobilenets.table import Network, scale
-from mobilenets.zoo import INDEX
-from mobilenets.zoo.published import PUBLISHED, Published
+from mobilenets.files import replacing
+from mobilenets.zoo import GROUPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
 FORMATS = (".png", ".svg", ".pdf")
-# Okabe and Ito's colours: told apart by the colour-blind too
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vP"
-_LONELY = "#444444"
-"""Colour of networks with one published result: they are named where they stand, not in the legend."""
-
-_KEY = (
-    "Labels: width multiplier, @resolution. Solid: widths at the printed resolution; dotted: resolutions at width 1; "
-    "faint: widths at other resolutions"
+# Okabe and Ito's colours and two more: told apart by the colour-blind too
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#8C510A",
+    "#7F7F7F",
+    "#5E3C99",
 )
+_MARKERS = "osD^vPhX*p"
 
 # where a label may stand, in points from its point, the best first; from the far ones a line leads to the point
 _NEAR = ((-6, 7), (6, -7), (-6, -7), (6, 7), (0, 10), (0, -10), (9, 0), (-9, 0))
@@ -42,11 +44,11 @@ Pixel = tuple[float, float]
 
 
 class Point(NamedTuple):
-    """One published result at its counted macs: printed macs have misprints."""
+    """One network: counted macs (printed ones have misprints), measured latency, published accuracy."""
 
-    width: float
-    resolution: int
+    name: str
     macs_m: float
+    latency_ms: float
     top1: float
 
 
@@ -59,94 +61,81 @@ class Label(NamedTuple):
     colour: str
 
 
-def write(networks: Sequence[Network], path: Path) -> None:
-    """Draw every published result of some networks into a file, which appears whole or not at all.
+def check_path(path: Path) -> None:
+    """Refuse a file name before anything is measured for it.
 
     Raises:
-        MisuseError: a file name of another format, or no network with a published accuracy.
+        MisuseError: a suffix of no picture format.
     """
     if path.suffix.lower() not in FORMATS:
         raise MisuseError(f"--plot {path}: pictures are written as {', '.join(FORMATS)}.")
-    series = {net.name: points(net.name) for net in networks}
-    series = {name: found for name, found in series.items() if found}
-    if not series:
+
+
+def write(points: Sequence[Point], path: Path, device: str) -> None:
+    """Draw networks into a file, which appears whole or not at all; `device` says what the latencies hold for.
+
+    Raises:
+        MisuseError: no network with a published accuracy.
+    """
+    if not points:
         raise MisuseError("none of these networks has a published accuracy to draw: `mobilenets list` names some.")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6.5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(14, 7), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    _draw(figure.add_subplot(), series)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(partial, format=path.suffix[1:].lower())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    left, right = figure.subplots(1, 2, sharey=True)
+    labels = [
+        _draw(left, points, lambda p: p.macs_m, "multiply-accumulates, millions (counted; log scale)"),
+        _draw(
+            right, points, lambda p: p.latency_ms, f"latency of one image, ms (measured, median; log scale)\n{device}"
+        ),
+    ]
+    left.set_ylabel("ImageNet top-1, % (published, each by its own recipe)")
+    left.legend(loc="lower right", fontsize=8, framealpha=1)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # labels are placed in pixels: nothing may move after them
+    for axes, found in zip((left, right), labels, strict=True):
+        _place(axes, found)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower())
 
 
-def points(name: str) -> list[Point]:
-    """A network's published results, each at its counted macs."""
-    return [_point(p) for p in PUBLISHED if p.network == name]
-
-
-def _point(published: Published) -> Point:
-    counted = cost(scale(INDEX[published.network], published.width, published.resolution))
-    return Point(published.width, published.resolution, counted.macs / 1e6, published.top1)
-
-
-def _draw(axes: Axes, series: dict[str, list[Point]]) -> None:
+def _draw(axes: Axes, points: Sequence[Point], across: Callable[[Point], float], words: str) -> list[Label]:
+    """One panel: a line per group of networks; returns the labels that its points want."""
     labels: list[Label] = []
-    families = {name: found for name, found in series.items() if len(found) > 1}
-    for i, (name, found) in enumerate(families.items()):
-        labels += _draw_family(axes, name, found, _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
-    for name, found in series.items():
-        if name not in families:
-            _line(axes, found, _LONELY, "h", "")
-            labels.append(Label(name, found[0].macs_m, found[0].top1, _LONELY))
+    for i, (group, members) in enumerate(GROUPS.items()):
+        names = {network.name for network in members}
+        found = sorted((p for p in points if p.name in names), key=across)
+        if not found:
+            continue
+        colour = _COLOURS[i % len(_COLOURS)]
+        xs, ys = [across(p) for p in found], [p.top1 for p in found]
+        style = "" if group == "others" else "-"
+        axes.plot(xs, ys, style, color=colour, marker=_MARKERS[i % len(_MARKERS)], markersize=6, lw=1, label=group)
+        prefix = _common([p.name for p in found]) if len(found) > 1 else ""
+        labels += [Label(p.name.removeprefix(prefix) or p.name, across(p), p.top1, colour) for p in found]
     axes.set_xscale("log")
-    axes.margins(0.08)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.margins(0.07)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(which="both", color="0.93")
     axes.set_axisbelow(True)
-    axes.set_xlabel("multiply-accumulates, millions (counted; log scale)")
-    axes.set_ylabel("ImageNet top-1, % (published)")
-    if families:
-        axes.set_title(_KEY, fontsize=8, loc="left")
-        axes.legend(loc="lower right", fontsize=8)
-    _place(axes, labels, [point for found in series.values() for point in found])
+    axes.set_xlabel(words)
+    return labels
 
 
-def _draw_family(axes: Axes, name: str, found: list[Point], colour: str, marker: str) -> list[Label]:
-    main = INDEX[name].resolution
-    for resolution in sorted({p.resolution for p in found} - {main}):
-        _line(axes, [p for p in found if p.resolution == resolution], colour, marker, "-", faint=True)
-    _line(axes, [p for p in found if p.width == 1.0], colour, marker, ":")
-    _line(axes, [p for p in found if p.resolution == main], colour, marker, "-", name=name)
-    widths = [Label(f"{p.width:g}", p.macs_m, p.top1, colour) for p in found if p.resolution == main]
-    smaller = [p for p in found if p.resolution != main and p.width == 1.0]
-    return widths + [Label(f"@{p.resolution}", p.macs_m, p.top1, colour) for p in smaller]
+def _common(names: Sequence[str]) -> str:
+    """What all names of a group begin with, in whole words: the legend says it already."""
+    words = [name.split("_") for name in names]
+    shared = [w[0] for w in itertools.takewhile(lambda w: len(set(w)) == 1, zip(*words, strict=False))]
+    return "".join(f"{word}_" for word in shared)
 
 
-def _line(
-    axes: Axes, found: list[Point], colour: str, marker: str, style: str, *, faint: bool = False, name: str = ""
-) -> None:
-    along = sorted(found, key=lambda p: p.macs_m)
-    axes.plot(
-        [p.macs_m for p in along], [p.top1 for p in along], style, color=colour, marker=marker,
-        markersize=3 if faint else 5.5, linewidth=0.8 if faint else 1.5, alpha=0.3 if faint else 1.0,
-        label=name or None, zorder=2 if faint else 3,
-    )  # fmt: skip
-
-
-def _place(axes: Axes, labels: Sequence[Label], found: Sequence[Point]) -> None:
-    """Put every label where it covers no point, no strong line, no legend and no other label; else leave it out."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()
+def _place(axes: Axes, labels: Sequence[Label]) -> None:
+    """Put every label where it covers no point, no line, no legend and no other label; else leave it out."""
     legend = axes.get_legend()
     taken = [] if legend is None else [legend.get_window_extent()]
-    dots = [_pixel(axes, p.macs_m, p.top1) for p in found]
+    dots = [_pixel(axes, label.x, label.y) for label in labels]
     ink = [*dots, *_ink(axes)]
 
     def free(box: Bbox, at: Pixel, *, led: bool) -> bool:
@@ -158,7 +147,7 @@ def _place(axes: Axes, labels: Sequence[Label], found: Sequence[Point]) -> None:
             return not any(other.contains(x, y) for other in taken for x, y in _between(_middle(box), at))
         return all(math.dist(_middle(box), dot) >= near for dot in dots)  # else it would name a neighbour
 
-    for label in sorted(labels, key=lambda label: label.colour != _LONELY):  # names are long: few places fit
+    for label in sorted(labels, key=lambda label: -len(label.text)):  # for long names few places fit
         box = _first_free(axes, label, free)
         if box is not None:
             taken.append(box)
@@ -166,13 +155,11 @@ def _place(axes: Axes, labels: Sequence[Label], found: Sequence[Point]) -> None:
 
 
 def _ink(axes: Axes) -> list[Pixel]:
-    """Points along every line that is not faint, in pixels."""
+    """Points along every line, in pixels."""
     import numpy as np
 
     along: list[Pixel] = []
     for line in axes.lines:
-        if line.get_alpha() != 1.0:
-            continue
         corners = [_pixel(axes, x, y) for x, y in np.asarray(line.get_xydata())]
         for start, end in itertools.pairwise(corners):
             along += _between(start, end)
@@ -199,8 +186,7 @@ def _first_free(axes: Axes, label: Label, free: Callable[..., bool]) -> Bbox | N
     from matplotlib.text import Text
 
     at = _pixel(axes, label.x, label.y)
-    reach = 130 if label.colour == _LONELY else 30  # a name must stand somewhere; a number may be left out
-    for dx, dy in (*_NEAR, *(offset for offset in _FAR if math.hypot(*offset) <= 1.5 * reach)):
+    for dx, dy in (*_NEAR, *_FAR):
         led = (dx, dy) in _FAR
         text = axes.annotate(
             label.text, (label.x, label.y), (dx, dy), textcoords="offset points", fontsize=7.5, color=label.colour,

@@ -338,7 +338,7 @@ class _Job:
         if path.is_file():
             return load(path)
         torch.manual_seed(self.state.seed)
-        return build(candidate.network, self.folder.classes)
+        return build(candidate.network, self.folder.classes, training=True)
 
     def train_winner(self, winner: Candidate, train: Squares, val: Squares) -> MobileNet:
         """The rest of the time for the winner, in a run folder of its own; an interrupted one goes on."""

@@ -25,7 +25,7 @@ time could not train. Both constants only order candidates; what is reported is 
 def seconds_per_image(network: Network, *, batch: int = 16, repeats: int = 2) -> float:
     """Training time of one image on this machine: forward, backward, fastest of a few batches."""
     keep_freed_memory()
-    model = build(network).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = build(network, training=True).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     size = network.resolution
     pixels = torch.rand(batch, network.in_channels, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64)

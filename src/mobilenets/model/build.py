@@ -47,7 +47,7 @@ Step = tuple[str, Callable[..., Tensor], tuple[str, ...], tuple[str, ...]]
 class MobileNet(nn.Module):
     """A network that runs its nodes in order and frees every value after its last use.
 
-    It is built as it is trained; with `deployed` as it is exported, which differs where parallel branches fold into one
+    It is built as it is deployed; with `training` as it is trained, which differs where parallel branches fold into one
     convolution (see `deploy`).
 
     Shapes:
@@ -56,12 +56,12 @@ class MobileNet(nn.Module):
     """
 
     def __init__(
-        self, network: Network, *, info: Info | None = None, dropout: float = 0.0, deployed: bool = False
+        self, network: Network, *, info: Info | None = None, dropout: float = 0.0, training: bool = False
     ) -> None:
         super().__init__()
         self.network = network
-        self.deployed = deployed
-        self.nodes = lower(network, training=not deployed)
+        self.as_trained = training
+        self.nodes = lower(network, training=training)
         self.info = info or Info(preprocessing=Preprocessing.default(network.resolution, network.in_channels))
         self._plan = self._make_plan()
         self.dropout = dropout
@@ -157,6 +157,7 @@ def build(
     *,
     dropout: float = 0.0,
     preprocessing: Preprocessing | None = None,
+    training: bool = False,
 ) -> MobileNet:
     """An initialised module for a network.
 
@@ -165,6 +166,7 @@ def build(
         classes: number of outputs, or their names; None keeps the table's.
         dropout: before the classifier, in training only (V3, section 6.1.1: 0.2).
         preprocessing: defaults to the network's resolution with ImageNet's mean and std.
+        training: with the parallel branches that fold into one convolution when it is deployed (MobileOne).
 
     Raises:
         UnknownNameError: no such network.
@@ -182,7 +184,7 @@ def build(
     chosen = preprocessing or Preprocessing.default(size, table.in_channels)
     if chosen.resolution != size:
         raise MisuseError(f"`preprocessing.resolution` (={chosen.resolution}) must be the network's (={size}).")
-    return MobileNet(table, info=Info(names, chosen), dropout=dropout)
+    return MobileNet(table, info=Info(names, chosen), dropout=dropout, training=training)
 
 
 def deploy(model: MobileNet) -> MobileNet:
@@ -190,9 +192,9 @@ def deploy(model: MobileNet) -> MobileNet:
 
     A new model with the same outputs to about 1e-6; one without branches comes back as it is.
     """
-    if model.deployed or lower(model.network) == model.nodes:
+    if not model.as_trained:
         return model
-    small = MobileNet(model.network, info=model.info, dropout=model.dropout, deployed=True)
+    small = MobileNet(model.network, info=model.info, dropout=model.dropout)
     small.load_state_dict({key: torch.from_numpy(value) for key, value in arrays(model).items()})
     return small.eval()
 
@@ -200,7 +202,7 @@ def deploy(model: MobileNet) -> MobileNet:
 def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
     """Weights as deployed, numpy arrays by state-dict key, for the writers that run without torch."""
     weights = {key: np.asarray(value.detach().float().cpu().numpy()) for key, value in model.state_dict().items()}
-    return weights if model.deployed else fold_branches(model.network, weights)
+    return fold_branches(model.network, weights) if model.as_trained else weights
 
 
 def initialise(model: nn.Module) -> None:

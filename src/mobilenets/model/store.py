@@ -36,7 +36,7 @@ def save(model: MobileNet, path: str | Path) -> Path:
     metadata = {
         "format": FORMAT,
         "task": "classify",
-        "deployed": json.dumps(model.deployed),
+        "as_trained": json.dumps(model.as_trained),
         "table": json.dumps(table_json.to_dict(model.network)),
         "classes": json.dumps(list(info.classes), ensure_ascii=False),
         "preprocessing": json.dumps(info.preprocessing.to_dict()),
@@ -70,7 +70,7 @@ def load(path: str | Path) -> MobileNet:
             f"{metadata.get('format')!r}."
         )
     network, info = _described(metadata, path)
-    model = MobileNet(network, info=info, deployed=metadata.get("deployed") == "true")
+    model = MobileNet(network, info=info, training=metadata.get("as_trained") == "true")
     load_tensors(model, tensors, where=str(path))
     return model.eval()
 

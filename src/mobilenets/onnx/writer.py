@@ -355,7 +355,7 @@ def _activation(graph: _Graph, node: Activation) -> None:
 
 
 def _gelu(graph: _Graph, node: Activation) -> None:
-    """GELU, x / 2 (1 + erf(x / sqrt 2)): runtimes know the pattern, and the operator of that name is newer than the opset."""
+    """GELU, x / 2 (1 + erf(x / sqrt 2)): runtimes know the pattern; the operator is newer than the opset."""
     name = node.name
     values = {"root": 2**0.5, "one": 1, "half": 0.5}
     root, one, half = (graph.constant(f"{name}.{key}", np.array(value, np.float32)) for key, value in values.items())

@@ -8,23 +8,15 @@ from typing import Any
 
 from mobilenets.drawing import figure, save_figure
 
-_COLORS = {
-    "mobilenet_v1": "tab:blue",
-    "mobilenet_v2": "tab:orange",
-    "mobilenet_v3_large": "tab:green",
-    "mobilenet_v3_small": "tab:red",
-    "mobilenet_v3_large_minimalistic": "tab:olive",
-    "mobilenet_v3_small_minimalistic": "tab:pink",
-}
-
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """Draw `report.json`: left what the tables promise, right what the user's images said."""
     made = figure(12.5, 6.2)
     left, right = made.subplots(1, 2)
-    candidates, winner = report["candidates"], report["winner"]
-    _promises(left, candidates, winner, report["budget"].get("latency_ms"))
-    _tried(right, candidates, winner, report["budget"].get("latency_ms"))
+    candidates, winner, limit = report["candidates"], report["winner"], report["budget"].get("latency_ms")
+    colors = _colors(candidates)
+    _promises(left, candidates, winner, limit, colors)
+    _tried(right, candidates, winner, limit, colors)
     made.suptitle(
         f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px: top-1 {winner['metric']:.1%} on "
         f"{report['data']['val_images']} validation images, {winner['latency_ms']:.2f} ms, "
@@ -36,17 +28,29 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     save_figure(made, path)
 
 
+def _colors(candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A colour for every family, in the order of the grid."""
+    import matplotlib
+
+    names = list(dict.fromkeys(c["network"] for c in candidates))
+    palette = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    return {name: palette[i % len(palette)] for i, name in enumerate(names)}
+
+
 def _latency(candidate: Mapping[str, Any]) -> float:
     measured = candidate["measured_ms"]
     return float(measured if measured is not None else candidate["predicted_ms"])
 
 
 def _promises(
-    axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None
+    axes: Any,
+    candidates: Sequence[Mapping[str, Any]],
+    winner: Mapping[str, Any],
+    limit: float | None,
+    colors: Mapping[str, Any],
 ) -> None:
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
-    for name in dict.fromkeys(c["network"] for c in candidates):
-        color = _COLORS.get(name, "grey")
+    for name, color in colors.items():
         axes.scatter([], [], s=26, color=color, label=name.removeprefix("mobilenet_"))
         of_family = [c for c in candidates if c["network"] == name]
         for measured in (True, False):
@@ -77,13 +81,19 @@ def _promises(
     _tidy(axes)
 
 
-def _tried(axes: Any, candidates: Sequence[Mapping[str, Any]], winner: Mapping[str, Any], limit: float | None) -> None:
+def _tried(
+    axes: Any,
+    candidates: Sequence[Mapping[str, Any]],
+    winner: Mapping[str, Any],
+    limit: float | None,
+    colors: Mapping[str, Any],
+) -> None:
     """Accuracy on the user's validation images after the short search, and the winner after its long training."""
     tried = sorted((c for c in candidates if c["search_top1"] is not None), key=_latency)
     for number, c in enumerate(tried, 1):
         x, y = _latency(c), 100 * c["search_top1"]
         name = f"{number}  {c['network'].removeprefix('mobilenet_')} {c['width']:g} @{c['resolution']}: {y:.1f} %"
-        axes.scatter(x, y, s=36, color=_COLORS.get(c["network"], "grey"), label=name)
+        axes.scatter(x, y, s=36, color=colors[c["network"]], label=name)
         axes.annotate(str(number), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     x, y = winner["latency_ms"], 100 * winner["metric"]
     axes.plot(

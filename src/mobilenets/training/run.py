@@ -158,7 +158,7 @@ def _run(
             with contextlib.suppress(OSError):
                 run.rmdir()
         raise
-    model = build(table, folder.classes)
+    model = build(table, folder.classes, training=True)
     training = Training(model, recipe, train_squares, val_squares)
     if state is not None:
         load_state(training, state)
