@@ -159,10 +159,23 @@ def test_the_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     from PIL import Image
 
     path = tmp_path / "compare.png"
-    assert ran_json(capsys, "compare", "mobilenet_v1", "alexnet", "--plot", str(path))["plot"] == str(path)
+    result = ran_json(capsys, "compare", "mobilenet_v3_small", "mobilenet_v4_conv_small", "--plot", str(path))
+    assert result["plot"] == str(path)
+    assert all(line["latency_p90_ms"] >= line["latency_ms"] > 0 for line in result["networks"])
     with Image.open(path) as picture:
-        assert picture.size == (1500, 975)
+        assert picture.size == (1540, 770)
     assert [p.name for p in tmp_path.iterdir()] == ["compare.png"], "no temporary file stays"
+
+
+def test_latency_is_measured_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran_json(capsys, "compare", "mobilenet_v3_small")["networks"][0]["latency_ms"] is None
+    assert "1 thread" in ran(capsys, "compare", "mobilenet_v3_small", "--resolution", "96", "--latency")
+
+
+def test_nothing_published_is_no_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    error = refused(capsys, "compare", "dense_mobilenet_16", "--plot", str(tmp_path / "a.png"))
+    assert "none of these networks has a published accuracy" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_labels_of_the_picture_do_not_overlap() -> None:
@@ -170,20 +183,29 @@ def test_the_labels_of_the_picture_do_not_overlap() -> None:
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation, Text
 
-    from mobilenets.cli.compare_plot import _draw, points
+    from mobilenets.cli.compare_plot import Point, _draw, _place
+    from mobilenets.costs import cost
+    from mobilenets.zoo.published import top1
 
-    figure = Figure(figsize=(10, 6.5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(14, 7), dpi=110)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _draw(axes, {name: points(name) for name in INDEX})
+    axes = figure.subplots(1, 2)[0]
+    points = []
+    for name, net in INDEX.items():
+        accuracy = top1(name, 1.0, net.resolution)
+        if accuracy is not None:
+            points.append(Point(name, cost(net).macs / 1e6, 1.0, accuracy))
+    wanted = _draw(axes, points, lambda p: p.macs_m, "macs")
+    figure.draw_without_rendering()
+    _place(axes, wanted)
     labels = [child for child in axes.get_children() if isinstance(child, Annotation)]
     boxes = []
     for label in labels:
         label.get_window_extent()
         boxes.append(Text.get_window_extent(label))
     assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
-    assert {label.get_text() for label in labels} >= {"vgg16", "xception", "mobilenet_v3_small_minimalistic", "1.4"}
-    assert len(labels) > 35
+    assert {label.get_text() for label in labels} >= {"vgg16", "xception", "small_minimalistic", "508m", "hybrid_large"}
+    assert len(labels) > 30
 
 
 def test_explain_defaults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,10 @@ def run(
         raise MisuseError('name the networks to compare, such as `mobilenets compare mobilenet_v1 "*v3*"`.')
     found = [resolve(name, width, resolution) for name in expand(networks)]
     costs = [cost(net) for net in found]
-    if plot is not None:
+    if plot is not None:  # before anything is measured for it
         compare_plot.check_path(plot)
+        if all(published_top1(net) is None for net in found):
+            raise MisuseError("none of these networks has a published accuracy to draw: name others.")
     latencies: list[Latency | None] = [None] * len(found)
     if latency or plot is not None:
         latencies = _measure(found)

@@ -72,13 +72,7 @@ def check_path(path: Path) -> None:
 
 
 def write(points: Sequence[Point], path: Path, device: str) -> None:
-    """Draw networks into a file, which appears whole or not at all; `device` says what the latencies hold for.
-
-    Raises:
-        MisuseError: no network with a published accuracy.
-    """
-    if not points:
-        raise MisuseError("none of these networks has a published accuracy to draw: `mobilenets list` names some.")
+    """Draw networks into a file, which appears whole or not at all; `device` says what the latencies hold for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
