@@ -31,7 +31,7 @@ def _timed(candidates: list[Candidate], ms_per_mac: float = 1e-8) -> list[Candid
 
 
 def test_grid_covers_the_families(candidates: list[Candidate]) -> None:
-    assert len(candidates) == 6 * 6 * 5
+    assert len(candidates) == 12 * 6 * 5
     assert len({c.label for c in candidates}) == len(candidates)
     assert all(c.network.classes == 10 for c in candidates)
 

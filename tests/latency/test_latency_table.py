@@ -19,25 +19,50 @@ from mobilenets.latency.table import Kernel, kernels
 from mobilenets.onnx import random_weights, to_onnx
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import lower, scale, with_classes
+from mobilenets.table.folding import folded_into
 from mobilenets.table.nodes import (
     Add,
+    BatchNorm,
     Concat,
     Convolution,
+    DynamicRelu,
     FullyConnected,
     GlobalPool,
+    LayerNorm,
+    MatrixProduct,
     Multiply,
+    Scale,
+    Shuffle,
+    Softmax,
     WindowPool,
 )
 from mobilenets.zoo import FAMILIES, INDEX
 
-WORK = (Convolution, FullyConnected, GlobalPool, WindowPool, Multiply, Add, Concat)
+WORK = (
+    Convolution,
+    FullyConnected,
+    GlobalPool,
+    WindowPool,
+    Multiply,
+    Add,
+    Concat,
+    MatrixProduct,
+    Softmax,
+    LayerNorm,
+    DynamicRelu,
+    Shuffle,
+)
 
 
 @pytest.mark.parametrize("name", INDEX)
 def test_every_node_that_works_is_a_kernel(name: str) -> None:
     nodes = lower(INDEX[name])
     found = kernels(INDEX[name])
-    assert list(found) == ["preprocess", *(node.name for node in nodes if isinstance(node, WORK))]
+    folded = folded_into(nodes)
+    working = [
+        n.name for n in nodes if isinstance(n, WORK) or (isinstance(n, BatchNorm | Scale) and n.name not in folded)
+    ]
+    assert list(found) == ["preprocess", *working]
     assert len({kernel.key for kernel in found.values()}) == len(set(found.values()))
     assert all(min(k.in_channels, k.out_channels, k.size, k.stride) >= 1 for k in found.values())
 
@@ -49,7 +74,8 @@ def test_every_other_node_belongs_to_the_kernel_before_it(name: str) -> None:
     assert set(owners.values()) == set(found)
     assert set(owners) == {"input", *(node.name for node in lower(INDEX[name]))}
     for node in lower(INDEX[name]):
-        assert owners[node.name] == (node.name if node.name in found else owners[node.inputs[0]])
+        before = owners[node.inputs[0]] if node.inputs else "preprocess"
+        assert owners[node.name] == (node.name if node.name in found else before)
 
 
 def test_sizes_of_kernels() -> None:

@@ -41,11 +41,15 @@ def on_meta(network: Network, *, training: bool = False) -> tuple[MobileNet, tor
         return MobileNet(network, training=training).eval(), torch.empty(1, network.in_channels, size, size)
 
 
-@pytest.mark.parametrize("training", [False, True])
-@NETWORKS
+FORMS = [(label, network, False) for label, network in CASES] + [
+    (f"{label} in training", network, True) for label, network in CASES if branched(network)
+]
+
+
+@pytest.mark.parametrize(
+    ("network", "training"), [(net, training) for _, net, training in FORMS], ids=[label for label, *_ in FORMS]
+)
 def test_counts_and_shapes_are_pytorchs(network: Network, training: bool) -> None:
-    if training and not branched(network):
-        pytest.skip("it is trained as it is deployed")
     model, image = on_meta(network, training=training)
     counted = cost(network, training=training)
     assert counted.params == sum(p.numel() for p in model.parameters())

@@ -7,15 +7,14 @@ from collections import Counter
 from itertools import chain
 from typing import NamedTuple
 
+from mobilenets.table.folding import folded_into
 from mobilenets.table.nodes import (
     INPUT,
     Activation,
     Add,
     BatchNorm,
-    Convolution,
     DynamicRelu,
     Flatten,
-    FullyConnected,
     MergeHeads,
     Multiply,
     Node,
@@ -26,7 +25,6 @@ from mobilenets.table.nodes import (
 )
 from mobilenets.table.rows import Network
 
-_FOLDED = (BatchNorm, Scale)
 _VIEWS = (Flatten, Select, SplitHeads, MergeHeads)
 _ELEMENTWISE = (Activation, Add, Multiply, BatchNorm, Scale, Softmax, DynamicRelu)
 
@@ -48,7 +46,7 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     """
     uses = Counter(chain.from_iterable(node.inputs for node in nodes))
     uses[nodes[-1].name] += 1  # the output is read after the last node
-    linear = {INPUT: False}
+    folded = folded_into(nodes)
     buffer_of = {INPUT: INPUT}
     size = {INPUT: network.in_channels * network.resolution**2}
     waiting = {INPUT: uses[INPUT]}
@@ -56,10 +54,8 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     at = nodes[0].name
     for node in nodes:
         name, inputs = node.name, node.inputs
-        folded = isinstance(node, _FOLDED) and linear[inputs[0]] and uses[inputs[0]] == 1
-        linear[name] = folded or isinstance(node, Convolution | FullyConnected)
         first = buffer_of[inputs[0]] if inputs else ""
-        if folded or isinstance(node, _VIEWS):
+        if name in folded or isinstance(node, _VIEWS):
             buffer_of[name] = first
             waiting[first] += uses[name]
         elif in_place and isinstance(node, _ELEMENTWISE) and waiting[first] == 1:

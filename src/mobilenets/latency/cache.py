@@ -12,7 +12,7 @@ from mobilenets.files import write_text
 from mobilenets.latency.measure import processor
 from mobilenets.latency.table import Kernel, LatencyTable
 
-FORMAT = 4
+FORMAT = 5
 """Raised when entries change their meaning: an older cached table is then built anew."""
 
 

@@ -53,7 +53,7 @@ def _by_kernel(
     seen: dict[str, float] = {}
     events = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     for event in sorted(events, key=lambda e: e["ts"]):
-        name = event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")
+        name = _node_name(event["name"], owners)
         if name == "preprocess.transpose" and seen:
             _close_run(seen, per_run)
             seen = {}
@@ -65,6 +65,14 @@ def _by_kernel(
         # a kernel that never ran was fused with another: free, where one of its like was not
         by_key.setdefault(found[name].key, []).append(float(np.median(times[2:] or times)) if times else 0.0)
     return {key: float(np.mean(values)) for key, values in by_key.items() if any(values)}
+
+
+def _node_name(event: str, owners: Mapping[str, str]) -> str:
+    """The node that an event is of: runtimes append what they fused or how they lay it out, and we what is a part."""
+    name = event.removesuffix("_kernel_time").partition("/")[0].removesuffix("_nchwc").removesuffix("_bn")
+    while name not in owners and "." in name and not name.startswith("preprocess."):
+        name = name.rpartition(".")[0]
+    return name
 
 
 def _owners(network: Network, found: Mapping[str, Kernel]) -> dict[str, str]:

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
+from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
+    INPUT,
     Activation,
     Add,
     BatchNorm,
@@ -62,17 +64,19 @@ class Kernel:
 def kernels(network: Network) -> dict[str, Kernel]:
     """Deployed kernels of a network by the name of the node that starts each; activations belong to the node before."""
     found = {"preprocess": Kernel("preprocess", network.in_channels, network.in_channels, network.resolution, 1)}
-    entering = network.resolution
-    for node in lower(network):
-        kernel = _kernel(node, entering)
-        if kernel is not None:
+    heights = {INPUT: network.resolution}
+    nodes = lower(network)
+    folded = folded_into(nodes)
+    for node in nodes:
+        kernel = _kernel(node, heights[node.inputs[0]] if node.inputs else 1)
+        if kernel is not None and node.name not in folded:
             found[node.name] = kernel
-        entering = node.shape[-1] if len(node.shape) > 1 else 1
+        heights[node.name] = node.shape[-1] if len(node.shape) > 1 else 1
     return found
 
 
 def _kernel(node: Node, entering: int) -> Kernel | None:
-    """The kernel that a node starts; `entering` is the height of the value before it, which a pooling reads."""
+    """The kernel that a node starts; `entering` is the height of its input, which a pooling reads."""
     size = node.shape[-1] if len(node.shape) > 1 else 1
     match node:
         case Convolution():
@@ -100,11 +104,13 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             return Kernel("add", node.shape[0], node.shape[0], size, 1)
         case Concat():
             return Kernel("concat", node.shape[0], node.shape[0], size, 1)
+        case BatchNorm() | Scale():
+            return Kernel("norm", node.shape[0], node.shape[0], size, 1)
         case Softmax() | LayerNorm() | DynamicRelu() | Shuffle():
             name = type(node).__name__.lower()
             return Kernel(name, node.shape[0], node.shape[0], max(1, math.prod(node.shape[1:])), 1)
-        case BatchNorm() | Scale() | Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
-            return None  # folded into, fused with, a view of, or a constant beside the node before
+        case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
+            return None  # fused with, a view of, or a constant beside the node before
         case _:
             assert_never(node)
 

@@ -16,6 +16,7 @@ import numpy as np
 from mobilenets.onnx.weights import NORM_KEYS, Array, fold, norm_of, scaled
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
+from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
     INPUT,
@@ -105,8 +106,12 @@ def to_onnx(
     nodes = lower(network)
     graph = _Graph(shapes={node.name: node.shape for node in nodes} | {INPUT: (network.in_channels, 0, 0)})
     _normalise(graph, network, preprocessing)
-    chains = _chains(nodes)
-    folded = {after.name for chain in chains.values() for after in chain}
+    folded = folded_into(nodes)
+    chains: dict[str, tuple[BatchNorm | Scale, ...]] = {}
+    for node in nodes:
+        if isinstance(node, BatchNorm | Scale) and node.name in folded:
+            into = folded[node.name]
+            chains[into] = (*chains.get(into, ()), node)
     for node in nodes:
         if node.name not in folded:
             _write(graph, node, chains.get(node.name, ()), weights)
@@ -155,25 +160,6 @@ def _normalise(graph: _Graph, network: Network, preprocessing: Preprocessing) ->
     graph.op("Cast", ["preprocess.transpose"], "preprocess.cast", to=TensorProto.FLOAT)
     graph.op("Mul", ["preprocess.cast", factor], "preprocess.scale")
     graph.op("Add", ["preprocess.scale", offset], INPUT)
-
-
-def _chains(nodes: tuple[Node, ...]) -> dict[str, tuple[BatchNorm | Scale, ...]]:
-    """What folds into each convolution or matrix product: norms and factors that are its only readers, in a row."""
-    readers: dict[str, list[Node]] = {}
-    for node in nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    chains: dict[str, tuple[BatchNorm | Scale, ...]] = {}
-    for node in nodes:
-        if not isinstance(node, Convolution | FullyConnected):
-            continue
-        chain: tuple[BatchNorm | Scale, ...] = ()
-        at = node.name
-        while len(after := readers.get(at, [])) == 1 and isinstance(after[0], BatchNorm | Scale):
-            chain += (after[0],)
-            at = after[0].name
-        chains[node.name] = chain
-    return chains
 
 
 def _write(  # noqa: PLR0915 - one case a type
