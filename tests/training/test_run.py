@@ -67,3 +67,24 @@ def test_bad_data_makes_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(MisuseError):
         mn.train(net(), tmp_path / "empty", out=tmp_path / "run", recipe=RECIPE)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobile_one_s0",
+        "mobilenet_v4_hybrid_medium",
+        "mobile_former_26m",
+        "dense_mobilenet_16",
+        "mobilenet_edgetpu_v2_xs",
+    ],
+)
+def test_every_kind_of_network_is_trained_saved_and_exported(name: str, small_scenes: Path, tmp_path: Path) -> None:
+    """Branches, attention, two streams, dense blocks, groups: trained as they are trained, exported as deployed."""
+    network = mn.scale(mn.network(name), 0.25, 32)
+    recipe = Recipe(epochs=1, batch_size=32, precision="fp32")
+    model = mn.train(network, small_scenes, out=tmp_path / "run", recipe=recipe)
+    deployed = mn.build(model.network)
+    assert model.as_trained and (model.nodes != deployed.nodes) == (name == "mobile_one_s0")
+    proof = mn.export(tmp_path / "run" / "best.safetensors", tmp_path / "model.onnx", images=[small_scenes / "val"])
+    assert proof.passed and proof.max_difference < 1e-4

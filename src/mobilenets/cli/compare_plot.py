@@ -105,12 +105,13 @@ def _draw(axes: Axes, points: Sequence[Point], across: Callable[[Point], float],
             continue
         colour = _COLOURS[i % len(_COLOURS)]
         xs, ys = [across(p) for p in found], [p.top1 for p in found]
-        style = "" if group == "others" else "-"
-        axes.plot(xs, ys, style, color=colour, marker=_MARKERS[i % len(_MARKERS)], markersize=6, lw=1, label=group)
+        style = "none" if group == "others" else "-"
+        marker = _MARKERS[i % len(_MARKERS)]
+        axes.plot(xs, ys, linestyle=style, linewidth=1, color=colour, marker=marker, markersize=6, label=group)
         prefix = _common([p.name for p in found]) if len(found) > 1 else ""
         labels += [Label(p.name.removeprefix(prefix) or p.name, across(p), p.top1, colour) for p in found]
     axes.set_xscale("log")
-    axes.margins(0.07)
+    axes.margins(0.09)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(which="both", color="0.93")
     axes.set_axisbelow(True)
@@ -154,6 +155,8 @@ def _ink(axes: Axes) -> list[Pixel]:
 
     along: list[Pixel] = []
     for line in axes.lines:
+        if line.get_linestyle() == "None":
+            continue
         corners = [_pixel(axes, x, y) for x, y in np.asarray(line.get_xydata())]
         for start, end in itertools.pairwise(corners):
             along += _between(start, end)
