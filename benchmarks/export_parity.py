@@ -32,6 +32,14 @@ NETWORKS = (
     ("mobilenet_v3_small", 1.0),
     ("mobilenet_v3_large", 1.0),
     ("mobilenet_v3_large_minimalistic", 1.0),
+    ("mnasnet_a1", 1.0),
+    ("mobilenet_edgetpu_v2_xs", 1.0),
+    ("mobilenet_v4_conv_small", 1.0),
+    ("mobilenet_v4_hybrid_medium", 1.0),
+    ("mobile_former_26m", 1.0),
+    ("mobile_former_294m", 1.0),
+    ("dense_mobilenet_32", 1.0),
+    ("mobile_one_s0", 1.0),
 )
 
 
@@ -46,7 +54,7 @@ def run() -> None:
         for column in ("network", "images", "largest difference", "top-1 agreement", "mean top probability", "seconds"):
             table.add_column(column, justify="left" if column == "network" else "right")
         for network, width in NETWORKS:
-            model = build(scale(INDEX[network], width))
+            model = build(scale(INDEX[network], width, 224), training=True)
             images = sample_images(model, photos)
             confidence = _settle(model, normalise(torch.from_numpy(images), model.info.preprocessing))
             start = time.perf_counter()
@@ -67,7 +75,7 @@ def run() -> None:
 def _settle(model: MobileNet, images: torch.Tensor) -> float:
     """Give batch norm the photos' statistics and the classifier a spread of logits; the mean of the top probability."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = None  # averages over all batches
     model.train()
     for batch in torch.split(images, 16):
