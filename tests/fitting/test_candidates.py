@@ -15,6 +15,7 @@ from mobilenets.fitting.candidates import (
     front,
     grid,
     prediction_error,
+    spread,
     within_counts,
     within_sight,
 )
@@ -99,3 +100,12 @@ def test_small_images_are_not_enlarged_beyond_three_times(
 ) -> None:
     kept = {c.network.resolution for c in within_sight(candidates, native_px) if c.status != "enlarged"}
     assert kept == {r for r in RESOLUTIONS if r <= most}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 24])
+def test_every_beginning_of_the_spread_covers_the_front(candidates: list[Candidate], count: int) -> None:
+    line = candidates[:count]
+    order = spread(line)
+    assert len(order) == count
+    assert {c.label for c in order} == {c.label for c in line}
+    assert [c.label for c in order[:2]] == list(dict.fromkeys(c.label for c in (*line[:1], *line[-1:])))

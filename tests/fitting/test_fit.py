@@ -35,7 +35,7 @@ def test_fit_ships_what_it_promises(small_scenes: Path, tmp_path: Path) -> None:
     assert report["verification"]["passed"] and report["verification"]["max_difference"] < 1e-4
     assert mn.evaluate(artifact, small_scenes, split="val").top1 == winner["metric"]
     statuses = [c["status"] for c in report["candidates"]]
-    assert len(statuses) == 180 and statuses.count("winner") == 1
+    assert len(statuses) == 360 and statuses.count("winner") == 1
     assert all(c["reason"] for c in report["candidates"] if c["status"] in ("over", "slow"))
     assert report["task"] == "classify" and report["device"]["threads"] == 1
     assert {"mobilenets", "torch", "onnxruntime"} <= set(report["versions"])

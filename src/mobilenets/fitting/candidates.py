@@ -243,6 +243,16 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     return kept
 
 
+def spread(line: Sequence[Candidate]) -> list[Candidate]:
+    """The same candidates in an order whose every beginning covers the whole: both ends, then the middles."""
+    order = dict.fromkeys([0, len(line) - 1] if len(line) > 1 else range(len(line)))
+    step = len(line)
+    while len(order) < len(line):
+        step = max(1, step // 2)
+        order |= dict.fromkeys(range(0, len(line), step))
+    return [line[i] for i in order]
+
+
 def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float], count: int) -> list[Candidate]:
     """At most `count` of the front for the search on the user's images, best first by `learned`.
 

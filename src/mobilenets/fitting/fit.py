@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ from mobilenets.fitting.candidates import (
     mark,
     mark_slow,
     prediction_error,
+    spread,
     with_latency,
     within_counts,
     within_sight,
@@ -45,6 +47,8 @@ from mobilenets.runtime import describe, open_artifact
 from mobilenets.search import successive_halving
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits, run_files
 
+TIMING_SHARE = 0.04
+"""Part of the training time that timing the candidates' training may take: on a busy machine it is slow too."""
 SEARCH_SHARE = 0.2
 """Part of the time after measuring that goes to the search; the winner gets the rest."""
 SEARCH_WIDTH = 6
@@ -260,15 +264,20 @@ class _Job:
         self.watcher.phase("timing training")
         distinct = len(self.folder.splits["train"])
         seconds = (1 - SEARCH_SHARE) * max(self.left_s() - self.closing_s, 5.0)
-        expected: dict[str, float] = {}
-        for i, candidate in enumerate(line):
-            if candidate.label not in self.state.train_s:
-                self.state.train_s[candidate.label] = seconds_per_image(candidate.network)
-            images = seconds / self.state.train_s[candidate.label]
-            expected[candidate.label] = 1 - expected_error(candidate.expected_top1, images, distinct)
+        timed, until = self.state.train_s, time.perf_counter() + TIMING_SHARE * seconds
+        for i, candidate in enumerate(spread(line)):
+            if candidate.label not in timed and (time.perf_counter() < until or not timed):
+                timed[candidate.label] = seconds_per_image(candidate.network)
             self.watcher.advance(i + 1, len(line))
         self.keep_time()
-        return lambda c: expected[c.label]
+        # where there was no time to time one, it takes as long per mac as the others
+        per_mac = statistics.median([timed[c.label] / c.macs for c in line if c.label in timed] or [0.0])
+
+        def learned(candidate: Candidate) -> float:
+            images = seconds / timed.get(candidate.label, per_mac * candidate.macs)
+            return 1 - expected_error(candidate.expected_top1, images, distinct)
+
+        return learned
 
     def search_width(self) -> int:
         """How many candidates the search has time for; at least 1, which is no search."""
