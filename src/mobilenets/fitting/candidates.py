@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -256,6 +257,9 @@ def spread(line: Sequence[Candidate]) -> list[Candidate]:
 def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float], count: int) -> list[Candidate]:
     """At most `count` of the front for the search on the user's images, best first by `learned`.
 
+    One family fills at most a third of the places (and one) while others are on the front: `learned` rests on accuracies
+    published for other images and other recipes, and the search can only correct it where it sees different networks.
+
     Args:
         candidates: those over the budget are left out.
         learned: what a candidate is expected to reach in the time there is; larger is better.
@@ -267,7 +271,14 @@ def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float
     alive = [c for c in candidates if c.status not in GONE]
     if not alive:
         raise MisuseError("no candidate is left to choose from.")
-    return sorted(front(alive), key=learned, reverse=True)[:count]
+    ranked = sorted(front(alive), key=learned, reverse=True)
+    most = max(1, count // 3)
+    taken: Counter[str] = Counter()
+    first, rest = [], []
+    for candidate in ranked:
+        taken[candidate.network.name] += 1
+        (first if taken[candidate.network.name] <= most else rest).append(candidate)
+    return sorted([*first, *rest][:count], key=learned, reverse=True)
 
 
 def mark(candidates: Sequence[Candidate], changed: Sequence[Candidate]) -> list[Candidate]:
