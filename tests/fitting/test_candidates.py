@@ -1,6 +1,7 @@
 """Which candidates are left, by counts and by latency (from a made-up table: no measurement is asserted)."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -92,6 +93,15 @@ def test_choose_keeps_to_what_fits(candidates: list[Candidate]) -> None:
     assert len(chosen) == 4
     assert all(c.latency_ms <= 0.5 for c in chosen)
     assert chosen == sorted(chosen, key=lambda c: -c.expected_top1)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_choose_tries_different_families(candidates: list[Candidate], count: int) -> None:
+    timed = _timed(candidates)
+    chosen = choose(timed, lambda c: c.expected_top1, count)
+    families = Counter(c.network.name for c in chosen)
+    assert len(chosen) == count
+    assert max(families.values()) <= max(1, count // 3) or set(families) == {c.network.name for c in front(timed)}
 
 
 @pytest.mark.parametrize(("native_px", "most"), [(32, 96), (48, 144), (64, 192), (500, 224), (8, 96)])

@@ -257,8 +257,8 @@ def spread(line: Sequence[Candidate]) -> list[Candidate]:
 def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float], count: int) -> list[Candidate]:
     """At most `count` of the front for the search on the user's images, best first by `learned`.
 
-    One family fills at most a third of the places (and one) while others are on the front: `learned` rests on accuracies
-    published for other images and other recipes, and the search can only correct it where it sees different networks.
+    One family fills at most a third of the places (and one) while others are on the front: `learned` rests on
+    accuracies published for other images and recipes, which the search corrects only where it sees other networks.
 
     Args:
         candidates: those over the budget are left out.
@@ -274,7 +274,8 @@ def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float
     ranked = sorted(front(alive), key=learned, reverse=True)
     most = max(1, count // 3)
     taken: Counter[str] = Counter()
-    first, rest = [], []
+    first: list[Candidate] = []
+    rest: list[Candidate] = []
     for candidate in ranked:
         taken[candidate.network.name] += 1
         (first if taken[candidate.network.name] <= most else rest).append(candidate)
