@@ -112,7 +112,7 @@ def _tried(
         ylabel="top-1 on the validation images, %",
         title=f"{len(tried)} tried on these images, equal time each round" if tried else "the winner on these images",
     )
-    axes.legend(fontsize=8, loc="upper left" if y < 60 else "lower left", markerscale=0.6, framealpha=0.9)
+    axes.legend(fontsize=8, loc="best", markerscale=0.6, framealpha=0.9)
     _tidy(axes)
 
 

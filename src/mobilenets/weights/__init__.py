@@ -1,0 +1,7 @@
+"""Published weights: four projects' names for the same layers, and what travels with them."""
+
+from mobilenets.weights.convert import Converted, convert
+from mobilenets.weights.load import load_weights, restore_norm
+from mobilenets.weights.names import ORIGINS
+
+__all__ = ["ORIGINS", "Converted", "convert", "load_weights", "restore_norm"]
