@@ -137,6 +137,23 @@ def test_same_padding_has_the_lowered_shapes(size: int) -> None:
     assert taps["row01.conv.conv"].shape[-1] == -(-size // 2)
 
 
+@pytest.mark.parametrize("name", [name for name in LIGHT if INDEX[name].padding == "symmetric"])
+@pytest.mark.parametrize("times", [0.75, 1.5])
+def test_images_of_another_size_go_through(name: str, times: float) -> None:
+    """Training grows the resolution: nothing in a network may hold on to the table's."""
+    network = scale(INDEX[name], 0.25, 64)
+    model = MobileNet(network, training=True).eval()
+    size = round(network.resolution * times)
+    image = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        logits = model(image)
+    assert logits.shape == (2, network.classes)
+    other = MobileNet(replace(network, resolution=size), training=True).eval()
+    other.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(logits, other(image))
+
+
 @BRANCHED
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_the_fold_keeps_outputs(name: str, padding: Any) -> None:

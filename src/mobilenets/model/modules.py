@@ -75,7 +75,7 @@ def runner(node: Node, *, in_place: bool) -> Callable[..., Tensor]:
         case SplitHeads():
             return functools.partial(_split_heads, heads=node.shape[0])
         case MergeHeads():
-            return functools.partial(_merge_heads, shape=node.shape)
+            return _merge_to_map if len(node.shape) == 3 else _merge_to_tokens
         case MatrixProduct():
             return functools.partial(_matrix_product, first=node.transposed == "first", factor=node.factor)
         case Softmax():
@@ -211,9 +211,13 @@ def _split_heads(x: Tensor, heads: int) -> Tensor:
     return x.view(x.shape[0], heads, x.shape[1] // heads, x.shape[2])
 
 
-def _merge_heads(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _merge_to_map(x: Tensor, like: Tensor) -> Tensor:
     x = x.flatten(1, 2)
-    return x.view(x.shape[0], *shape) if len(shape) == 3 else x.transpose(1, 2)
+    return x.view(*x.shape[:2], *like.shape[2:])
+
+
+def _merge_to_tokens(x: Tensor) -> Tensor:
+    return x.flatten(1, 2).transpose(1, 2)
 
 
 def _matrix_product(a: Tensor, b: Tensor, first: bool, factor: float) -> Tensor:

@@ -29,7 +29,8 @@ def multi_query_attention(graph: Graph, row: MultiQueryAttention) -> None:
         graph.conv(name, row.key)
         return graph.split_heads(f"{name}.heads", graph.value, 1)
 
-    graph.attend("attention", query, side("key"), side("value"), (row.heads * row.key, *shape[1:]))
+    merged = (row.heads * row.key, *shape[1:])
+    graph.attend("attention", query, side("key"), side("value"), merged, like=(source,))
     graph.conv("project", row.out)
     layer_scale(graph)
     if graph.shape == shape:
@@ -175,7 +176,7 @@ def _former_to_mobile(graph: Graph) -> None:
         return graph.split_heads(f"write.{name}.heads", graph.value, BRIDGE_HEADS)
 
     query = graph.split_heads("write.map.heads", (source, shape), BRIDGE_HEADS)
-    graph.attend("write", query, side("key"), side("value"), shape)
+    graph.attend("write", query, side("key"), side("value"), shape, like=(source,))
     graph.add("write.add", source)
 
 

@@ -243,8 +243,13 @@ class Graph:
         self.nodes.append(SplitHeads(split[0], (source,), split[1]))
         return split
 
-    def attend(self, name: str, query: Value, key: Value, value: Value, shape: Shape, factor: float = 1.0) -> None:
+    def attend(
+        self, name: str, query: Value, key: Value, value: Value, shape: Shape, *, factor: float = 1.0,
+        like: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         """softmax(q^T k / sqrt(d)) v of split heads, times `factor`, merged to `shape`; it flows on.
+
+        `like` names a map of the height and width that the result gets, where it becomes one.
 
         A key and value of one head serve every head of the query (arXiv 1911.02150).
         """
@@ -257,7 +262,7 @@ class Graph:
         self._emit(Softmax(f"{prefix}.softmax", (self.at,), scores))
         weighed = (heads, value[1][1], length)
         self._emit(MatrixProduct(f"{prefix}.weighed", (value[0], self.at), weighed, key[1][2], "second", factor))
-        self._emit(MergeHeads(f"{prefix}.merge", (self.at,), shape))
+        self._emit(MergeHeads(f"{prefix}.merge", (self.at, *like), shape))
 
 
 def _pads(

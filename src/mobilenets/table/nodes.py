@@ -204,7 +204,10 @@ class SplitHeads:
 
 @dataclass(frozen=True, slots=True)
 class MergeHeads:
-    """Back from heads (heads, c / heads, length) to a map (c, h, w) or to tokens (length, c)."""
+    """Back from heads (heads, c / heads, length) to tokens (length, c), or to a map (c, h, w).
+
+    The second input of a map is one of the same height and width: training changes them.
+    """
 
     name: str
     inputs: tuple[str, ...]
