@@ -122,7 +122,7 @@ def test_a_misfit_shows_both_sides(shared: Path, tmp_path: Path) -> None:
 def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="a pickle can run code"):
         load_weights("mobilenet_v2", tmp_path / "a.pth")
-    with pytest.raises(MisuseError, match="no such weights file"):
+    with pytest.raises(MisuseError, match="no such checkpoint"):
         load_weights("mobilenet_v2", tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"not one")
     with pytest.raises(CheckpointError, match="cannot be read as safetensors"):

@@ -57,13 +57,7 @@ def load(path: str | Path) -> MobileNet:
         CheckpointError: not one of our checkpoints, damaged, or tensors that do not fit the table.
     """
     path = Path(path)
-    _refuse_strangers(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}.") from error
+    tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: not a mobilenets checkpoint: expected `format` {FORMAT!r} in its metadata, got "
@@ -73,6 +67,26 @@ def load(path: str | Path) -> MobileNet:
     model = MobileNet(network, info=info, training=metadata.get("as_trained") == "true")
     load_tensors(model, tensors, where=str(path))
     return model.eval()
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file.
+
+    Raises:
+        MisuseError: no such file, or a pickle.
+        CheckpointError: a damaged file, or one of another kind.
+    """
+    if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}:
+        raise MisuseError(
+            f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file."
+        )
+    if not path.is_file():
+        raise MisuseError(f"no such checkpoint: {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}.") from error
 
 
 def _described(metadata: Mapping[str, str], path: Path) -> tuple[Network, Info]:
@@ -128,12 +142,3 @@ def versions() -> dict[str, str]:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _refuse_strangers(path: Path) -> None:
-    if path.suffix in {".pth", ".pt", ".pkl", ".ckpt"}:
-        raise MisuseError(
-            f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file."
-        )
-    if not path.is_file():
-        raise MisuseError(f"no such checkpoint: {path}.")

@@ -91,15 +91,13 @@ def _mobile(graph: Graph, row: MobileFormer) -> None:
 
 def _mobile_down(graph: Graph, row: MobileFormer, expand2: int) -> None:
     """Two lite bottlenecks: the first one strides, around the second there is a residual."""
-    between = ""
     for name, expand, stride in (("1", row.expand, row.stride), ("2", expand2, 1)):
-        channels = graph.shape[0]
+        before, channels = graph.at, graph.shape[0]
         _expanding_depthwise(graph, f"depthwise{name}", row.kernel, expand, stride)
         graph.shuffle(f"depthwise{name}", channels if row.groups > 1 else 1)
         _dynamic_relu(graph, f"depthwise{name}")
         graph.conv_norm_act(f"project{name}", row.out, 1, 1, Act.NONE, groups=row.groups)
-        between = between or graph.at
-    graph.add("add", between)
+    graph.add("add", before)
 
 
 def _expanding_depthwise(graph: Graph, name: str, kernel: int, expand: int, stride: int) -> None:
@@ -134,7 +132,7 @@ def mobile_to_former(graph: Graph) -> None:
     graph.goto(stream)
     graph.linear("read.gate", channels)
     graph.act("read.gate", Act.HSIGMOID)
-    gate = graph.value
+    gate = graph.at
     # the gate's 2 is on the product, where it costs nothing
     graph.attend("read", query, both, both, (count, channels), factor=2.0)
     graph.multiply("read.mul", gate)

@@ -184,9 +184,9 @@ class Graph:
         self.conv_act(f"{prefix}excite", shape[0], 1, self.network.gate)
         self._emit(Multiply(f"{self.row}{prefix}excite.mul", (source, self.at), shape))
 
-    def multiply(self, name: str, other: Value) -> None:
+    def multiply(self, name: str, other: str) -> None:
         """Product of the value that flows on and an earlier one of the same shape."""
-        self._emit(Multiply(f"{self.row}{name}", (self.at, other[0]), self.shape))
+        self._emit(Multiply(f"{self.row}{name}", (self.at, other), self.shape))
 
     def add(self, name: str, *others: str) -> None:
         """Sum of the value that flows on and earlier ones of the same shape."""

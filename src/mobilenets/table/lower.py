@@ -202,7 +202,7 @@ def _branched(
         graph.goto(source)
         graph.norm(f"{name}.skip")
         ends.append(graph.at)
-    graph.add(f"{name}.sum", *[end for end in ends if end != graph.at])
+    graph.add(f"{name}.sum", *ends[:-1])
 
 
 def _mobile_one(graph: Graph, row: MobileOneBlock) -> None:

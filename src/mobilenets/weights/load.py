@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.errors import MisuseError
 from mobilenets.model import MobileNet, build, evaluating
+from mobilenets.model.store import read_safetensors
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.nodes import BatchNorm
 from mobilenets.table.rows import Network, with_classes
@@ -48,7 +48,8 @@ def load_weights(
     """
     path = Path(path)
     table = network_by_name(network) if isinstance(network, str) else network
-    arrays, metadata = _read(path)
+    tensors, metadata = read_safetensors(path)
+    arrays = {key: tensor.float().numpy() for key, tensor in tensors.items()}
     converted = convert(table, arrays, where=str(path), origin=origin)
     wanted = (classes if isinstance(classes, int) else len(classes)) if classes is not None else converted.classes
     table = with_classes(_conventions(table, converted, metadata), wanted or table.classes)
@@ -70,20 +71,6 @@ def load_weights(
     recipe = {"weights": str(path), "origin": converted.origin.name, "folded": converted.folded, "fresh": fresh}
     model.info = replace(model.info, recipe=recipe)
     return model.eval()
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}:
-        raise MisuseError(
-            f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file."
-        )
-    if not path.is_file():
-        raise MisuseError(f"no such weights file: {path}.")
-    try:
-        with safe_open(path, framework="np") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}.") from error
 
 
 def _conventions(table: Network, converted: Converted, metadata: dict[str, str]) -> Network:
