@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mobilenets.errors import MisuseError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Interpolation = Literal["bilinear", "bicubic"]
+"""How pixels are resized; both antialiased, as Pillow does it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How an RGB image becomes the network's input.
 
-    The image is rotated as its EXIF says; its short side is resized to `resolution / crop` (bilinear, antialiased);
+    The image is rotated as its EXIF says; its short side is resized to `resolution / crop` (antialiased);
     the centre `resolution` x `resolution` is kept; then `(pixel / 255 - mean) / std` per channel. The last step lies
     inside exported files, which take uint8 `n h w c`.
 
@@ -24,12 +27,22 @@ class Preprocessing:
         crop: part of the resized short side that is kept, above 0, at most 1.
         mean: per channel, of values in [0, 1].
         std: per channel, of values in [0, 1].
+        interpolation: of the resizing. Weights want theirs: one V1 0.25 names 56.2 % of 500 photos bicubic, 53.4 % of
+            them bilinear.
+
+    Raises:
+        MisuseError: an interpolation that is not known.
     """
 
     resolution: int = 224
     crop: float = 1.0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in (known := get_args(Interpolation)):
+            raise MisuseError(f"preprocessing: interpolation {self.interpolation!r} must be one of {', '.join(known)}.")
 
     @staticmethod
     def default(resolution: int, channels: int = 3) -> Preprocessing:

@@ -137,10 +137,18 @@ def test_erase(images):
     assert 0 < sum(untouched) < 20
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("crop", [1.0, 0.8])
 @pytest.mark.parametrize("resolution", [24, 40, 64])
-def test_plain_is_what_resize_crop_gives(images, resolution):
-    expected = np.stack([resize_crop(i.numpy(), Preprocessing(resolution)) for i in images])
-    assert np.abs(plain(images, resolution).permute(0, 2, 3, 1).numpy() * 255 - expected).max() <= 1.01
+def test_plain_is_what_resize_crop_gives(images, resolution, crop, interpolation):
+    chosen = Preprocessing(resolution, crop=crop, interpolation=interpolation)
+    expected = np.stack([resize_crop(i.numpy(), chosen) for i in images])
+    got = plain(images, resolution, crop=crop, interpolation=interpolation)
+    assert np.abs(got.permute(0, 2, 3, 1).numpy() * 255 - expected).max() <= 1.01
+
+
+def test_interpolation_changes_pixels(images):
+    assert (plain(images, 24, interpolation="bicubic") - plain(images, 24)).abs().max() > 2 / 255
 
 
 def test_empty_batch_is_no_reason_to_fail():

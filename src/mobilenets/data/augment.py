@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from mobilenets.data.mixing import mix
 from mobilenets.errors import MisuseError
+from mobilenets.preprocessing import Interpolation
 
 __all__ = ["DEFAULT", "LIGHT", "NONE", "STRONG", "Augmentation", "augment", "mix", "plain"]
 
@@ -94,12 +95,21 @@ STRONG = Augmentation(
 """For long trainings on few images."""
 
 
-def plain(images: Tensor, resolution: int) -> Tensor:
-    """Squares at a resolution, the way of evaluation: antialiased bilinear, within rounding of Pillow's.
+def plain(images: Tensor, resolution: int, *, crop: float = 1.0, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Squares at a resolution, the way of evaluation: within rounding of Pillow's antialiased filters.
+
+    Args:
+        images: squares that hold everything of the short side.
+        resolution: of the result.
+        crop: part of the side that is kept, to the nearest pixel.
+        interpolation: of the resizing.
 
     Shapes: uint8 n s s c -> float n c r r in [0, 1], channels last in memory.
     """
-    return _resized(images, resolution).float().div_(255.0).contiguous(memory_format=torch.channels_last)
+    side = images.shape[1]
+    if cut := round(side * (1 - crop) / 2):
+        images = images[:, cut : side - cut, cut : side - cut]
+    return _resized(images, resolution, interpolation).float().div_(255.0).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, resolution: int, settings: Augmentation, generator: Generator) -> Tensor:
@@ -126,14 +136,14 @@ def _augmented(images: Tensor, resolution: int, settings: Augmentation, generato
     return _erased(x, settings.erase, generator) if settings.erase > 0 else x
 
 
-def _resized(images: Tensor, resolution: int) -> Tensor:
+def _resized(images: Tensor, resolution: int, interpolation: Interpolation = "bilinear") -> Tensor:
     """Squares n s s c -> n c r r in [0, 255]: uint8 on processors, where that is many times faster than float."""
     x = images.permute(0, 3, 1, 2)
     if x.shape[-1] == resolution:
         return x
     if x.device.type != "cpu":
         x = x.float()
-    return F.interpolate(x, (resolution, resolution), mode="bilinear", antialias=True)
+    return F.interpolate(x, (resolution, resolution), mode=interpolation, antialias=True)
 
 
 def _flipped(x: Tensor, probability: float, generator: Generator) -> Tensor:

@@ -78,7 +78,7 @@ def load_image(path: Path, preprocessing: Preprocessing) -> Bytes:
 
 
 def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
-    """The centre square of an RGB image after its short side was resized (Pillow's antialiased bilinear).
+    """The centre square of an RGB image after its short side was resized (Pillow's antialiased filters).
 
     The square's exact place in the original is resized, so what is cut away is never computed and the aspect ratio
     holds to a fraction of a pixel. Smaller images are enlarged the same way.
@@ -92,7 +92,8 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
     kept = min(height, width) * side / preprocessing.short_side  # side of the square, in pixels of the original
     left, top = (width - kept) / 2, (height - kept) / 2
     box = (max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height))
-    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR, box=box))
+    filter_ = Image.Resampling[preprocessing.interpolation.upper()]
+    return np.array(Image.fromarray(image).resize((side, side), filter_, box=box))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -277,12 +277,14 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def predict_squares(model: MobileNet, squares: Squares, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """(probabilities (n, classes), labels (n,)) of decoded images, resized to the model's resolution."""
+    """(probabilities (n, classes), labels (n,)) of decoded images, cropped and resized as the model's files will be."""
     model.eval()
+    chosen = model.info.preprocessing
     probabilities, labels = [], []
     with torch.inference_mode():
         for pixels, truth in eval_batches(squares, batch_size):
-            images = normalise(plain(pixels, model.network.resolution), model.info.preprocessing)
+            images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
+            images = normalise(images, chosen)
             probabilities.append(model(images).softmax(-1))
             labels.append(truth)
     return torch.cat(probabilities), torch.cat(labels)
