@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import csv
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from mobilenets.data.folder import Sample
 from mobilenets.model import MobileNet, build, normalise
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import Network, scale
@@ -97,3 +101,15 @@ def picture(path: Path, seed: int = 0) -> Path:
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((120, 100), Image.Resampling.BICUBIC).save(path)
     return path
+
+
+def imagenet_sample(shared: Path, folder: Path) -> list[Sample]:
+    """500 ImageNet photos with their class numbers, unpacked into a folder."""
+    tar = shared / "data" / "imagenet_sample_500.tar"
+    if not tar.is_file():
+        pytest.skip(f"{tar} is not there")
+    with tarfile.open(tar) as archive:
+        archive.extractall(folder, filter="data")
+    root = folder / "imagenet_sample_500"
+    with (root / "labels.csv").open(encoding="utf-8", newline="") as file:
+        return [Sample(root / row["filename"], int(row["class_index"])) for row in csv.DictReader(file)]

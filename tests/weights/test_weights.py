@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from making import picture
+from making import imagenet_sample, picture
 from mobilenets.errors import CheckpointError, MisuseError, UnknownNameError
 from mobilenets.model import normalise
 from mobilenets.onnx import random_weights
+from mobilenets.prediction.evaluate import evaluate_samples
+from mobilenets.prediction.predictor import open_model
 from mobilenets.table import lower, scale
 from mobilenets.table.nodes import BatchNorm, Convolution, FullyConnected
-from mobilenets.weights import ORIGINS, convert, load_weights, restore_norm
+from mobilenets.weights import ORIGINS, Conventions, convert, load_weights, restore_norm
 from mobilenets.zoo import INDEX
 
 PAIRS = [(origin, name) for origin in ORIGINS.values() for name in origin.networks]
@@ -73,7 +76,7 @@ def test_backbones_of_detectors_and_segmenters(shared: Path, name: str, network:
 @pytest.mark.parametrize(("origin", "name"), PAIRS, ids=[f"{o.name} {n}" for o, n in PAIRS])
 def test_there_and_back_under_every_name(origin: Any, name: str) -> None:
     """Our arrays written under an origin's names and layouts come back, every one of them."""
-    network = replace(scale(INDEX[name], 0.5, 64), bn_eps=origin.bn_eps)
+    network = replace(scale(INDEX[name], 0.5, 64), bn_eps=origin.usual.bn_eps)
     ours = random_weights(network)
     names = origin.names(network)
     theirs: dict[str, np.ndarray] = {}
@@ -98,6 +101,49 @@ def test_there_and_back_under_every_name(origin: Any, name: str) -> None:
     assert back.origin.words == origin.words and not back.folded and back.classes == 1000
     assert back.arrays.keys() == ours.keys()
     assert all(np.array_equal(back.arrays[key], value) for key, value in ours.items())
+
+
+def test_conventions_travel(shared: Path, tmp_path: Path) -> None:
+    """What the file's metadata names, then what is asked for, then the origin's usual ones."""
+    path, _ = golden(shared, "timm_mobilenetv2_100_224_imagenet")
+    usual = load_weights("mobilenet_v2", path).info.preprocessing
+    assert (usual.interpolation, usual.crop, usual.short_side) == ("bicubic", 0.875, 256)
+    with safe_open(path, "np") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    told = {"interpolation": "bilinear", "crop": "0.9", "mean": "0.1,0.2,0.3", "std": "1,1"}
+    named = save(tmp_path / "named.safetensors", arrays, told)
+    asked = Conventions("same", 1e-4, (0.0,) * 3, (0.5, 0.6, 0.7), 1.0, "bicubic")
+    model = load_weights("mobilenet_v2", named, conventions=asked)
+    found = model.info.preprocessing
+    assert (found.interpolation, found.crop, found.mean) == ("bilinear", 0.9, (0.1, 0.2, 0.3))
+    assert found.std == (0.5, 0.6, 0.7), "two numbers are no three"
+    assert (model.network.padding, model.network.bn_eps) == ("same", 1e-4)
+
+
+def test_every_origin_has_its_conventions() -> None:
+    found = {name: (o.usual.interpolation, o.usual.crop) for name, o in ORIGINS.items()}
+    assert found == {
+        "timm": ("bicubic", 0.875),
+        "torchvision": ("bilinear", 0.875),
+        "tensorflow": ("bicubic", 0.875),
+        "huggingface": ("bilinear", 0.875),
+    }
+    torchvision = ORIGINS["torchvision"]
+    assert torchvision.conventions(INDEX["mobilenet_v2"]).bn_eps == 1e-5
+    assert torchvision.conventions(INDEX["mobilenet_v3_small"]).bn_eps == 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "network", "expected", "margin"), [
+    ("timm_mobilenetv2_100_224_imagenet", INDEX["mobilenet_v2"], 0.848, 0.005),
+    # where the crop falls between pixels moves it: 55.2 % cut exactly, 55.6 to 56.2 % cut at whole pixels
+    ("tf_mobilenet_v1_025_224_imagenet", scale(INDEX["mobilenet_v1"], 0.25), 0.562, 0.0101),
+])  # fmt: skip
+def test_top1_on_photos(shared: Path, tmp_path: Path, name: str, network: Any, expected: float, margin: float) -> None:
+    """500 photos the whole way from file to label: decoding, resizing, cropping, scaling, the network."""
+    path, _ = golden(shared, name)
+    predictor = open_model(load_weights(network, path))
+    assert evaluate_samples(predictor, imagenet_sample(shared, tmp_path)).top1 == pytest.approx(expected, abs=margin)
 
 
 def test_other_classes_begin_anew(shared: Path) -> None:
@@ -129,8 +175,8 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
         load_weights("mobilenet_v2", tmp_path / "b.safetensors")
 
 
-def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    save_file(arrays, path)
+def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> Path:
+    save_file(arrays, path, metadata)
     return path
 
 

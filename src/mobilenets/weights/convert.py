@@ -68,7 +68,7 @@ def convert(network: Network, found: Mapping[str, Array], *, where: str, origin:
             used.add(theirs)
             arrays[f"{node.name}.{key}"] = _laid_out(found[theirs], node, key, tensorflow="/" in theirs)
         if folded and isinstance(node, BatchNorm) and f"{node.name}.bias" in arrays:
-            arrays |= _neutral(node, arrays[f"{node.name}.bias"], chosen.eps(network))
+            arrays |= _neutral(node, arrays[f"{node.name}.bias"], chosen.conventions(network).bn_eps)
     problems += [f"  + {key}" for key in sorted(set(found) - used) if not key.endswith("num_batches_tracked")]
     classes = _drop_background(present, arrays)
     problems += _misfits(present, arrays)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mobilenets.errors import MisuseError
-from mobilenets.model import MobileNet, build, evaluating
+from mobilenets.model import MobileNet, build, evaluating, with_info
 from mobilenets.model.store import read_safetensors
-from mobilenets.preprocessing import Preprocessing
+from mobilenets.preprocessing import Interpolation, Preprocessing
 from mobilenets.table.nodes import BatchNorm
-from mobilenets.table.rows import Network, with_classes
+from mobilenets.table.rows import Network
+from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
+from mobilenets.weights.names import Conventions
 from mobilenets.zoo import network as network_by_name
 
 
@@ -26,23 +29,23 @@ def load_weights(
     *,
     classes: int | Sequence[str] | None = None,
     origin: str | None = None,
-    crop: float = 0.875,
+    conventions: Conventions | None = None,
 ) -> MobileNet:
     """A model with the published weights of a file, in evaluation mode.
 
-    The origin's conventions come with them: padding, batch norm's epsilon, mean and standard deviation (the file's own
-    where its metadata names them). A classifier of another number of classes than asked for starts anew, as do head
-    rows that the file does not hold; `info.recipe` says so.
+    The conventions come with them: padding, batch norm's epsilon, mean, standard deviation, crop and interpolation. A
+    classifier of another number of classes than asked for starts anew, as do head rows that the file does not hold;
+    `info.recipe` says so. Other input channels than three are served as `with_channels` does it.
 
     Args:
-        network: a table or a name; its width and resolution must be the weights'.
+        network: a table or a name; its width must be the weights'.
         path: a safetensors file with the names of timm, torchvision, TensorFlow or transformers.
         classes: number of outputs, or their names; None keeps the file's.
         origin: whose names they are; found out where None.
-        crop: part of the resized short side that the origin keeps.
+        conventions: None takes the origin's usual ones. What the file's metadata names wins over both.
 
     Raises:
-        MisuseError: no such file, or a pickle.
+        MisuseError: no such file, a pickle, or two input channels.
         UnknownNameError: no such network or origin.
         CheckpointError: a damaged file, or arrays that are not this network's.
     """
@@ -50,41 +53,54 @@ def load_weights(
     table = network_by_name(network) if isinstance(network, str) else network
     tensors, metadata = read_safetensors(path)
     arrays = {key: tensor.float().numpy() for key, tensor in tensors.items()}
-    converted = convert(table, arrays, where=str(path), origin=origin)
-    wanted = (classes if isinstance(classes, int) else len(classes)) if classes is not None else converted.classes
-    table = with_classes(_conventions(table, converted, metadata), wanted or table.classes)
-    preprocessing = Preprocessing(
-        table.resolution,
-        crop=crop,
-        mean=_triple(metadata, "mean", converted.origin.mean),
-        std=_triple(metadata, "std", converted.origin.std),
-    )
-    names = classes if classes is not None and not isinstance(classes, int) else table.classes
-    model = build(table, names, preprocessing=preprocessing)
+    converted = convert(replace(table, in_channels=3), arrays, where=str(path), origin=origin)
+    chosen = _conventions(conventions or converted.origin.conventions(table), metadata)
+    model = _model(table, converted, chosen, classes)
     state = model.state_dict()
     kept = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in converted.arrays.items()}
     head = model.nodes[-1].name
-    if converted.classes and converted.classes != table.classes:
+    if converted.classes and converted.classes != model.network.classes:
         kept = {k: v for k, v in kept.items() if not k.startswith(f"{head}.")}
     fresh = sorted({k.rpartition(".")[0] for k in state if k not in kept and not k.endswith("num_batches_tracked")})
     model.load_state_dict(state | kept)
     recipe = {"weights": str(path), "origin": converted.origin.name, "folded": converted.folded, "fresh": fresh}
-    model.info = replace(model.info, recipe=recipe)
-    return model.eval()
+    return with_channels(with_info(model, recipe=recipe), table.in_channels).eval()
 
 
-def _conventions(table: Network, converted: Converted, metadata: dict[str, str]) -> Network:
-    padding = converted.origin.padding
-    if "same" in metadata.get("padding", ""):
-        padding = "same"
-    return replace(table, padding=padding, bn_eps=converted.origin.eps(table))
+def _model(
+    table: Network, converted: Converted, conventions: Conventions, classes: int | Sequence[str] | None
+) -> MobileNet:
+    """A model of three input channels that runs as the weights want it."""
+    table = replace(table, in_channels=3, padding=conventions.padding, bn_eps=conventions.bn_eps)
+    preprocessing = Preprocessing(
+        table.resolution, conventions.crop, conventions.mean, conventions.std, conventions.interpolation
+    )
+    if classes is None:
+        classes = converted.classes or table.classes
+    return build(table, classes, preprocessing=preprocessing)
 
 
-def _triple(metadata: dict[str, str], key: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+def _conventions(usual: Conventions, metadata: dict[str, str]) -> Conventions:
+    """The usual conventions with those that the file's metadata names."""
+    interpolation = metadata.get("interpolation", "")
+    (crop,) = _numbers(metadata, "crop", (usual.crop,))
+    return Conventions(
+        padding="same" if "same" in metadata.get("padding", "") else usual.padding,
+        bn_eps=usual.bn_eps,
+        mean=_numbers(metadata, "mean", usual.mean),
+        std=_numbers(metadata, "std", usual.std),
+        crop=crop if 0 < crop <= 1 else usual.crop,
+        interpolation=next((k for k in get_args(Interpolation) if k == interpolation), usual.interpolation),
+    )
+
+
+def _numbers(metadata: dict[str, str], key: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+    """The comma-separated numbers of a key; the usual ones where they are not there, not numbers or not as many."""
     try:
-        return tuple(float(v) for v in metadata[key].split(","))
+        found = tuple(float(v) for v in metadata[key].split(","))
     except (KeyError, ValueError):
         return usual
+    return found if len(found) == len(usual) else usual
 
 
 @torch.no_grad()
