@@ -248,7 +248,7 @@ ORIGINS: dict[str, Origin] = {
             Conventions("symmetric", 1e-3, *_IMAGENET, 0.875, "bilinear"),
         ),
         # slim crops first and then resizes bilinearly without antialiasing; of what is known here bicubic comes
-        # nearest: its V1 0.25 names 56.2 % of 500 photos bicubic, 53.4 % bilinear
+        # nearest: its V1 0.25 names 55.2 % of 500 photos bicubic, 53.4 % bilinear
         Origin(
             "tensorflow", tensorflow, TENSORFLOW, tuple(STAGES),
             Conventions("same", 1e-3, *_HALF, 0.875, "bicubic"),
