@@ -3,6 +3,7 @@
     MobileNetsError             exit code 1: the work was well asked for and failed
     ├── DataError               the images or labels cannot be used
     ├── BudgetUnmetError        nothing fits the budget
+    ├── DivergedError           a training's loss or gradient left the numbers
     ├── VerificationError       an artifact disagrees with the model it was made from
     ├── CheckpointError         a file of weights does not fit or cannot be read
     └── MisuseError             exit code 2: the request itself is wrong
@@ -31,6 +32,10 @@ class DataError(MobileNetsError):
 
 class BudgetUnmetError(MobileNetsError):
     """No candidate meets the budget."""
+
+
+class DivergedError(MobileNetsError):
+    """A training diverged, and diverged again at half the rate."""
 
 
 class VerificationError(MobileNetsError):

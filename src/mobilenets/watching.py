@@ -20,6 +20,7 @@ class Epoch:
         val_loss: cross-entropy of the averaged weights on the validation images.
         val_top1: their accuracy.
         images_per_s: training throughput since the last line.
+        waiting: part of that time spent waiting for images: reading and augmenting them.
     """
 
     epoch: float
@@ -31,6 +32,7 @@ class Epoch:
     val_loss: float
     val_top1: float
     images_per_s: float
+    waiting: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Tick:
     loss: float
     images_per_s: float
     seconds_left: float
+    waiting: float = 0.0
 
 
 class Watcher:

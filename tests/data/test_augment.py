@@ -4,8 +4,10 @@ import torch
 from PIL import Image
 
 from mobilenets.data import augment as room
-from mobilenets.data.augment import DEFAULT, LIGHT, NONE, STRONG, Augmentation, augment, mix, plain
+from mobilenets.data.augment import DEFAULT, LIGHT, NONE, RANDOM, STRONG, Augmentation, augment, mix, plain
 from mobilenets.data.decode import resize_crop
+from mobilenets.data.draws import Draws
+from mobilenets.data.randaugment import OPERATIONS
 from mobilenets.errors import MisuseError
 from mobilenets.preprocessing import Preprocessing
 
@@ -100,7 +102,7 @@ def test_shift_is_reflected(images, monkeypatch):
 
 def test_crops_lie_inside_and_have_the_area():
     settings = Augmentation(scale=(0.25, 0.5), flip=0.0)
-    theta = room._affine(2000, settings, generator())
+    theta = room._affine(2000, settings, Draws(generator(), 0, 2000, 2000))
     width, height = theta[:, 0, 0], theta[:, 1, 1]
     assert theta[:, 0, 1].abs().max() == theta[:, 1, 0].abs().max() == 0
     assert (theta[:, 0, 2].abs() + width).max() <= 1 + 1e-6 and (theta[:, 1, 2].abs() + height).max() <= 1 + 1e-6
@@ -194,3 +196,29 @@ def test_mix_does_both_and_can_be_off():
     cut = [bool(((x == 0) | (x == 1)).all()) for x, _ in (mix(images, labels, 1.0, generator(s)) for s in range(30))]
     assert 5 < sum(cut) < 25
     assert mix(images, labels, 0.0, generator())[0] is images
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, RANDOM, STRONG])
+def test_parts_of_a_batch_are_drawn_as_in_the_whole(images, settings):
+    """Two processes that share a batch see what one would see."""
+    whole = augment(images, 32, settings, generator())
+    parts = [augment(images[a:b], 32, settings, generator(), first=a) for a, b in ((0, 6), (6, 17), (17, 20))]
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-6)
+
+
+def test_each_operation_of_randaugment_keeps_the_range_and_most_change_pixels(images):
+    x = 0.2 + 0.6 * scaled(images)
+    changed = {}
+    for name, operation in OPERATIONS.items():
+        for m in (-0.5, 0.5):
+            y = operation(x.clone(), torch.full((len(x),), m)).clamp(0.0, 1.0)
+            assert y.shape == x.shape and y.isfinite().all()
+            changed[name] = float((y - x).abs().mean())
+    assert {name for name, difference in changed.items() if difference < 1e-3} == {"identity"}
+
+
+def test_equalize_and_posterize_do_what_their_names_say(images):
+    x = scaled(images)
+    equal = OPERATIONS["equalize"](x, torch.zeros(len(x)))
+    assert abs(float(equal.mean()) - 0.5) < 0.05
+    assert len(OPERATIONS["posterize"](x, torch.ones(len(x))).unique()) <= 16

@@ -13,7 +13,7 @@ from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.model import build
 from mobilenets.table import scale
 from mobilenets.training import Recipe, Training
-from mobilenets.training.loop import bf16_products
+from mobilenets.training.speed import bf16_products
 from mobilenets.training.state import load_state, save_state
 from mobilenets.zoo import network
 
@@ -105,12 +105,14 @@ def test_rate_warms_up_and_falls_to_zero(optimizer: str) -> None:
     assert np.all(np.diff(rates[:top]) > 0) and np.all(np.diff(rates[top:]) < 0)
 
 
-def test_resolution_grows_in_steps_of_16_and_ends_full() -> None:
+def test_resolution_grows_in_steps_and_ends_full() -> None:
     run = training()
     run.model.network = scale(run.model.network, resolution=96)
     assert [run.resolution_at(f) for f in (0.0, 0.49, 0.5, 0.74, 0.75, 1.0)] == [64, 64, 80, 80, 96, 96]
     run.model.network = replace(run.model.network, padding="same")
-    assert run.resolution_at(0.0) == 96
+    assert [run.resolution_at(f) for f in (0.0, 0.5, 0.75)] == [64, 96, 96]  # by 32: its padding stays what it is
+    run.model.network = scale(run.model.network, resolution=100)
+    assert run.resolution_at(0.0) == 100
 
 
 def test_augmentation_follows_the_length_of_the_training() -> None:

@@ -68,7 +68,8 @@ class Display(Watcher):
         """A training step is done."""
         if self.task is not None:
             left = f"{int(tick.seconds_left) // 60}:{int(tick.seconds_left) % 60:02d} left"
-            detail = f"epoch {tick.epoch:.1f}  loss {tick.loss:.3f}  {tick.images_per_s:.0f} images/s  {left}"
+            detail = f"epoch {tick.epoch:.1f}  loss {tick.loss:.3f}  {tick.images_per_s:.0f} images/s  "
+            detail += f"{tick.waiting:.0%} waiting for images  {left}"
             self.progress.update(self.task, completed=tick.fraction, total=1.0, detail=detail)
 
     def epoch(self, line: Epoch, best: bool) -> None:
@@ -76,7 +77,7 @@ class Display(Watcher):
         self.console.print(
             f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
             f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
-            f"{line.resolution} px",
+            f"{line.waiting:.0%} waiting  {line.resolution} px",
             soft_wrap=True,
         )
 

@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from mobilenets.data.draws import Draws
 from mobilenets.data.mixing import mix
+from mobilenets.data.randaugment import randaugment
 from mobilenets.errors import MisuseError
 from mobilenets.preprocessing import Interpolation
 
-__all__ = ["DEFAULT", "LIGHT", "NONE", "STRONG", "Augmentation", "augment", "mix", "plain"]
+__all__ = ["DEFAULT", "LIGHT", "NONE", "RANDOM", "STRONG", "Augmentation", "augment", "mix", "plain"]
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 _ALIASING = 1.5  # pixels of the source per pixel of the target from which bilinear sampling would skip some
@@ -43,6 +45,7 @@ class Augmentation:
         contrast: largest relative change of contrast, about the image's mean grey.
         saturation: largest relative change of saturation.
         erase: probability of a rectangle (2 to 25 % of the area) filled with one random colour.
+        randaugment: operations of RandAugment an image, on top.
 
     Raises:
         MisuseError: a value is out of its range.
@@ -57,6 +60,7 @@ class Augmentation:
     contrast: float = 0.2
     saturation: float = 0.2
     erase: float = 0.0
+    randaugment: int = 0
 
     def __post_init__(self) -> None:
         for name in ("flip", "translate", "brightness", "contrast", "saturation", "erase"):
@@ -94,6 +98,11 @@ STRONG = Augmentation(
 )
 """For long trainings on few images."""
 
+RANDOM = Augmentation(
+    scale=(0.35, 1.0), brightness=0.0, contrast=0.0, saturation=0.0, erase=0.25, randaugment=2
+)  # fmt: skip
+"""RandAugment, crops and erasing: for long trainings on many images."""
+
 
 def plain(images: Tensor, resolution: int, *, crop: float = 1.0, interpolation: Interpolation = "bilinear") -> Tensor:
     """Squares at a resolution, the way of evaluation: within rounding of Pillow's antialiased filters.
@@ -101,39 +110,52 @@ def plain(images: Tensor, resolution: int, *, crop: float = 1.0, interpolation: 
     Args:
         images: squares that hold everything of the short side.
         resolution: of the result.
-        crop: part of the side that is kept, to the nearest pixel.
+        crop: part of the side that is kept, to half a pixel.
         interpolation: of the resizing.
 
     Shapes: uint8 n s s c -> float n c r r in [0, 1], channels last in memory.
     """
-    side = images.shape[1]
-    if cut := round(side * (1 - crop) / 2):
-        images = images[:, cut : side - cut, cut : side - cut]
-    return _resized(images, resolution, interpolation).float().div_(255.0).contiguous(memory_format=torch.channels_last)
+    side = round(resolution / crop)
+    first = (side - resolution) // 2
+    x = _resized(images, side, interpolation)[:, :, first : first + resolution, first : first + resolution]
+    return x.float().div_(255.0).contiguous(memory_format=torch.channels_last)
 
 
-def augment(images: Tensor, resolution: int, settings: Augmentation, generator: Generator) -> Tensor:
+def augment(images: Tensor, resolution: int, settings: Augmentation, generator: Generator, *, first: int = 0) -> Tensor:
     """A batch of squares, augmented, at a resolution. The same state of the generator gives the same batch.
+
+    Args:
+        images: the squares.
+        resolution: of the result.
+        settings: what is drawn.
+        generator: the only source of randomness.
+        first: place of the first image in a larger batch that several processes share: each image is drawn as it
+            would be in the whole.
 
     Shapes: uint8 n s s c -> float n c r r in [0, 1], channels last in memory.
     """
     n, size = len(images), (resolution, resolution)
     out = torch.empty(n, images.shape[3], *size, device=images.device, memory_format=torch.channels_last)
-    step = _CHUNK if images.device.type == "cpu" else max(1, n)
-    for start in range(0, n, step):
-        x = _augmented(images[start : start + step], resolution, settings, generator)
-        torch.clamp(x, 0.0, 1.0, out=out[start : start + step])
+    base = int(torch.randint(2**62, (), generator=generator))
+    step = _CHUNK if images.device.type == "cpu" else 8 * _CHUNK
+    for group in range(first // step, -(-(first + n) // step)):
+        start, stop = max(group * step, first), min((group + 1) * step, first + n)
+        draws = Draws(Generator().manual_seed(base + group), start - group * step, stop - group * step, step)
+        part = slice(start - first, stop - first)
+        torch.clamp(_augmented(images[part], resolution, settings, draws), 0.0, 1.0, out=out[part])
     return out
 
 
-def _augmented(images: Tensor, resolution: int, settings: Augmentation, generator: Generator) -> Tensor:
+def _augmented(images: Tensor, resolution: int, settings: Augmentation, draws: Draws) -> Tensor:
     """Squares n s s c -> n c r r, about [0, 1]."""
     if settings.warps:
-        x = _warped(images, resolution, settings, generator)  # n c r r in [0, 255]
+        x = _warped(images, resolution, settings, draws)  # n c r r in [0, 255]
     else:
-        x = _flipped(_resized(images, resolution), settings.flip, generator).float()
-    x = _recoloured(x.contiguous(), settings, generator) if settings.recolours else x.div_(255.0)
-    return _erased(x, settings.erase, generator) if settings.erase > 0 else x
+        x = _flipped(_resized(images, resolution), settings.flip, draws).float()
+    x = _recoloured(x.contiguous(), settings, draws) if settings.recolours else x.div_(255.0)
+    if settings.randaugment:
+        x = randaugment(x.clamp(0.0, 1.0), settings.randaugment, draws)
+    return _erased(x, settings.erase, draws) if settings.erase > 0 else x
 
 
 def _resized(images: Tensor, resolution: int, interpolation: Interpolation = "bilinear") -> Tensor:
@@ -146,16 +168,16 @@ def _resized(images: Tensor, resolution: int, interpolation: Interpolation = "bi
     return F.interpolate(x, (resolution, resolution), mode=interpolation, antialias=True)
 
 
-def _flipped(x: Tensor, probability: float, generator: Generator) -> Tensor:
+def _flipped(x: Tensor, probability: float, draws: Draws) -> Tensor:
     if probability == 0.0:
         return x
-    mirrored = _uniform(len(x), 0.0, 1.0, generator).to(x.device) < probability
+    mirrored = _uniform(len(x), 0.0, 1.0, draws).to(x.device) < probability
     return torch.where(mirrored[:, None, None, None], x.flip(3), x)
 
 
-def _warped(images: Tensor, resolution: int, settings: Augmentation, generator: Generator) -> Tensor:
+def _warped(images: Tensor, resolution: int, settings: Augmentation, draws: Draws) -> Tensor:
     """Crop, scale, shift, turn and flip: n s s c -> n c r r in [0, 255]."""
-    theta = _affine(len(images), settings, generator).to(images.device)
+    theta = _affine(len(images), settings, draws).to(images.device)
     size, typical = images.shape[1], math.sqrt(sum(settings.scale) / 2)
     if size * typical > _ALIASING * resolution:
         size = math.ceil(resolution / typical)  # a typical crop then has the target's size
@@ -164,15 +186,15 @@ def _warped(images: Tensor, resolution: int, settings: Augmentation, generator: 
     return F.grid_sample(source, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _affine(n: int, settings: Augmentation, generator: Generator) -> Tensor:
+def _affine(n: int, settings: Augmentation, draws: Draws) -> Tensor:
     """Draw maps from target to source in coordinates of [-1, 1]: n 2 3."""
-    area = _uniform(n, *settings.scale, generator)
-    stretch = _uniform(n, math.log(settings.ratio[0]), math.log(settings.ratio[1]), generator).exp().sqrt()
+    area = _uniform(n, *settings.scale, draws)
+    stretch = _uniform(n, math.log(settings.ratio[0]), math.log(settings.ratio[1]), draws).exp().sqrt()
     width, height = (area.sqrt() * stretch).clamp(max=1.0), (area.sqrt() / stretch).clamp(max=1.0)
-    x, y = ((1.0 - side) * _uniform(n, -1.0, 1.0, generator) for side in (width, height))
-    x, y = (at + 2.0 * settings.translate * _uniform(n, -1.0, 1.0, generator) for at in (x, y))
-    angle = math.radians(settings.rotate) * _uniform(n, -1.0, 1.0, generator)
-    mirrored = _uniform(n, 0.0, 1.0, generator) < settings.flip
+    x, y = ((1.0 - side) * _uniform(n, -1.0, 1.0, draws) for side in (width, height))
+    x, y = (at + 2.0 * settings.translate * _uniform(n, -1.0, 1.0, draws) for at in (x, y))
+    angle = math.radians(settings.rotate) * _uniform(n, -1.0, 1.0, draws)
+    mirrored = _uniform(n, 0.0, 1.0, draws) < settings.flip
     across = torch.where(mirrored, -width, width)
     rows = [across * angle.cos(), -height * angle.sin(), x, across * angle.sin(), height * angle.cos(), y]
     return torch.stack(rows, dim=1).view(n, 2, 3)
@@ -191,14 +213,14 @@ def _grid(theta: Tensor, resolution: int) -> Tensor:
     return grid
 
 
-def _recoloured(x: Tensor, settings: Augmentation, generator: Generator) -> Tensor:
+def _recoloured(x: Tensor, settings: Augmentation, draws: Draws) -> Tensor:
     """Brightness, contrast, saturation: [0, 255] -> about [0, 1], not clamped.
 
     All three are linear in a pixel's channels once the image's mean grey is known: one matrix and one offset.
     """
     n = len(x)
     bright, contrast, saturation = (
-        _uniform(n, 1.0 - most, 1.0 + most, generator).to(x.device)[:, None, None]
+        _uniform(n, 1.0 - most, 1.0 + most, draws).to(x.device)[:, None, None]
         for most in (settings.brightness, settings.contrast, settings.saturation)
     )
     luma = torch.tensor(_LUMA, device=x.device)
@@ -208,21 +230,21 @@ def _recoloured(x: Tensor, settings: Augmentation, generator: Generator) -> Tens
     return torch.baddbmm(offset, mixing * (bright * contrast / 255.0), x.flatten(2)).view_as(x)
 
 
-def _erased(x: Tensor, probability: float, generator: Generator) -> Tensor:
+def _erased(x: Tensor, probability: float, draws: Draws) -> Tensor:
     n, size = len(x), x.shape[-1]
-    area = _uniform(n, *_ERASED_AREA, generator)
-    stretch = _uniform(n, math.log(_ERASED_RATIO[0]), math.log(_ERASED_RATIO[1]), generator).exp().sqrt()
-    chosen = _uniform(n, 0.0, 1.0, generator) < probability
+    area = _uniform(n, *_ERASED_AREA, draws)
+    stretch = _uniform(n, math.log(_ERASED_RATIO[0]), math.log(_ERASED_RATIO[1]), draws).exp().sqrt()
+    chosen = _uniform(n, 0.0, 1.0, draws) < probability
     steps = (torch.arange(size) + 0.5) / size
     inside = []
     for side in ((area.sqrt() * stretch), (area.sqrt() / stretch)):
-        first = (1.0 - side) * _uniform(n, 0.0, 1.0, generator)
+        first = (1.0 - side) * _uniform(n, 0.0, 1.0, draws)
         inside.append((steps >= first[:, None]) & (steps < (first + side)[:, None]))  # n r
     across, down = inside
     mask = (chosen[:, None, None] & down[:, :, None] & across[:, None, :])[:, None]  # n 1 r r
-    colour = _uniform(n * x.shape[1], 0.0, 1.0, generator).view(n, -1, 1, 1)
+    colour = _uniform(n * x.shape[1], 0.0, 1.0, draws).view(n, -1, 1, 1)
     return torch.where(mask.to(x.device), colour.to(x.device), x)
 
 
-def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+def _uniform(n: int, low: float, high: float, draws: Draws) -> Tensor:
+    return draws.uniform(n, low, high)

@@ -6,26 +6,42 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilenets.data.cache import Squares
 
-__all__ = ["eval_batches", "train_batches"]
+__all__ = ["eval_batches", "train_order"]
 
 
-def train_batches(squares: Squares, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of one epoch; the same seed and epoch give the same batches.
+def train_order(
+    squares: Squares, batch_size: int, *, seed: int, epoch: int, alike: bool = False
+) -> Iterator[NDArray[np.int64]]:
+    """Which images each batch of one epoch has; the same seed and epoch give the same batches.
 
     The last, smaller batch is left out (other images miss out in each epoch), except where it is the only one.
 
+    Args:
+        squares: the training images.
+        batch_size: images a batch.
+        seed: of the order.
+        epoch: its number.
+        alike: draw all classes alike, images of rare ones several times an epoch.
+
     Yields:
-        images uint8 n s s c and labels int64 n.
+        indices int64 n, in file order, which is faster where the squares lie on a disk; within a batch order means
+        nothing.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(squares))
-    for start in range(0, max(1, len(order) - batch_size + 1), batch_size):
-        # In file order, which is faster where the squares lie on a disk; within a batch order means nothing.
-        chosen = np.sort(order[start : start + batch_size])
-        yield torch.from_numpy(squares.images[chosen]), torch.from_numpy(squares.labels[chosen])
+    random, n = np.random.default_rng((seed, epoch)), len(squares)
+    order = random.choice(n, n, p=_chances(squares.labels)) if alike else random.permutation(n)
+    for start in range(0, max(1, n - batch_size + 1), batch_size):
+        yield np.sort(order[start : start + batch_size])
+
+
+def _chances(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each image, so that all classes are drawn alike."""
+    chances = 1.0 / np.bincount(labels)[labels]
+    return np.asarray(chances / chances.sum())
 
 
 def eval_batches(squares: Squares, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mobilenets.model import build
 from mobilenets.table.rows import Network
-from mobilenets.training.loop import keep_freed_memory
+from mobilenets.training.speed import keep_freed_memory
 
 EXPONENT = 0.56
 SCALE = 176.0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mobilenets.model.synced import SyncedNorm
 from mobilenets.table.nodes import (
     Activation,
     Add,
@@ -42,8 +43,7 @@ def runner(node: Node, *, in_place: bool) -> Callable[..., Tensor]:
         case Convolution():
             return _conv2d(node)
         case BatchNorm():
-            norm = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-            return norm(node.shape[0], eps=node.eps, momentum=node.momentum)
+            return SyncedNorm(node.shape[0], eps=node.eps, momentum=node.momentum)
         case Activation():
             return activation(node.function, in_place)
         case GlobalPool():

@@ -1,66 +1,123 @@
-"""The training loop: in memory, by epochs or by the clock, resumable at every epoch and interrupt."""
+"""The training loop: in memory, by epochs or by the clock, exact to the bit wherever it is stopped and resumed."""
 
 from __future__ import annotations
 
 import copy
-import ctypes
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilenets.data.augment import augment, mix, plain
-from mobilenets.data.batches import eval_batches, train_batches
+from mobilenets.data.batches import eval_batches, train_order
 from mobilenets.data.cache import Squares
+from mobilenets.errors import DivergedError
 from mobilenets.model import MobileNet, normalise
+from mobilenets.model.synced import synchronise
+from mobilenets.training import rescue
+from mobilenets.training.distill import distillation_loss, softened
+from mobilenets.training.matching import Matching
+from mobilenets.training.optimizers import head_only, optimizer_for, rate_at
+from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
+from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
+from mobilenets.training.state import State, capture, restore, silent
 from mobilenets.watching import Epoch, Tick
+from mobilenets.weights import estimate_norm
+
+RUNAWAY = 3.0
+"""A smoothed loss this many times that of guessing is a training that diverges."""
+
+_SINCE = ("loss", "steps", "images", "s", "wait")
+"""What is summed up between two validations."""
 
 
 @dataclass
 class Training:
-    """A training in progress: everything that a resume needs is an attribute.
+    """A training in progress: everything that a resume needs is an attribute that `state.capture` keeps.
 
     `model` is what the optimiser moves; `average` is the exponential moving average of its weights, which is validated,
-    kept and deployed.
+    kept and deployed. All that is drawn at random follows from the recipe's seed and the number of the step, so that a
+    training that was killed at any moment goes on from its last checkpoint as if it had not been.
+
+    Attributes:
+        model: what is trained.
+        recipe: how.
+        train: decoded training images.
+        val: decoded validation images.
+        fresh: nodes that start anew; the recipe may train them first.
+        teacher: class probabilities of the training images, (n, classes), as a teacher gives them; None trains by the
+            labels alone.
+        matching: features to be compared with a teacher's; its student is `model`.
+        world: the processes that train together.
+        spent_s: of the recipe's minutes, used up before the first step.
     """
 
     model: MobileNet
     recipe: Recipe
     train: Squares
     val: Squares
+    fresh: tuple[str, ...] = ()
+    teacher: Tensor | None = None
+    matching: Matching | None = None
+    world: World = field(default_factory=World)
+    spent_s: float = 0.0
     average: MobileNet = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     history: list[Epoch] = field(default_factory=list)
     step: int = 0
-    epoch: int = 0
     seconds: float = 0.0
+    validation_s: float = 0.0
     best_top1: float = -1.0
-    bf16: bool | None = None
+    rate_factor: float = 1.0
+    precision: str | None = None
+    smooth_loss: float | None = None
+    since: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SINCE, 0.0))
 
     def __post_init__(self) -> None:
         recipe = self.recipe
+        self.device = self.world.device
         self.model.dropout = recipe.dropout
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = recipe.bn_momentum
         self.average = copy.deepcopy(self.model).eval()
-        self.batch_size = min(recipe.batch_size, max(8, len(self.train.labels) // 8))
-        self.optimizer, self.peak_lr = _optimizer(self.model, recipe, self.batch_size)
-        self.steps_per_epoch = max(1, len(self.train.labels) // self.batch_size)
+        self.images = len(self.train)
+        wanted = min(recipe.batch_size, max(8, self.images // 8))
+        self.batch_size = wanted if wanted == recipe.batch_size else -(-wanted // self.world.size) * self.world.size
+        self.local_batch = self.world.share_of(self.batch_size)
+        self.optimizer, self.peak_lr = optimizer_for(self.model, recipe, self.batch_size, self.fresh)
+        if self.matching is not None:
+            self.matching.to(self.device)
+            self.optimizer.add_param_group(
+                {"params": list(self.matching.adapters.parameters()), "weight_decay": 0.0, "scale": 1.0}
+            )
+        self.steps_per_epoch = max(1, self.images // self.batch_size)
+        self.class_weights = self._class_weights() if recipe.balance == "loss" else None
+        self.soft = None if self.teacher is None else softened(self.teacher, recipe.temperature)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        self._good: State | None = None
+        self._frozen: bool | None = None
+        self._forward: Callable[[Tensor], Any] = self.model
+        synchronise(self.model, self.world.size > 1)
 
     @property
     def fraction(self) -> float:
-        """Part of the training that is done, from 0 to 1."""
+        """Part of the training that is done, from 0 to 1; under a clock, the last validation has its time kept."""
         if self.recipe.minutes is not None:
-            return min(1.0, self.seconds / (60 * self.recipe.minutes))
+            clock_s = 60 * self.recipe.minutes - self.spent_s - self.validation_s
+            return min(1.0, self.seconds / max(clock_s, 1e-3))
         assert self.recipe.epochs is not None
         return min(1.0, self.step / (self.recipe.epochs * self.steps_per_epoch))
 
@@ -71,220 +128,363 @@ class Training:
             return self.recipe.epochs
         return self.step / max(self.fraction, 1e-6) / self.steps_per_epoch
 
+    @property
+    def stale(self) -> int:
+        """Validations since the best one."""
+        best = max((i for i, line in enumerate(self.history) if line.val_top1 >= self.best_top1), default=-1)
+        return len(self.history) - 1 - best
+
+    @property
+    def done(self) -> bool:
+        """Whether the training is at its end, or stopped early."""
+        patience = self.recipe.patience
+        return self.fraction >= 1.0 or (patience is not None and self.stale >= patience)
+
     def run(
         self,
         *,
         on_tick: Callable[[Tick], None] | None = None,
         on_epoch: Callable[[Epoch, bool], None] | None = None,
+        on_checkpoint: Callable[[], None] | None = None,
+        on_note: Callable[[str], None] = silent,
+        checkpoint_s: float = 60.0,
     ) -> MobileNet:
         """Train to the end; returns the averaged model in evaluation mode.
+
+        A loss that is no number, or runs away, is told with its cause; the training then goes on, once, from the last
+        validation at half the rate.
 
         Args:
             on_tick: called after each step.
             on_epoch: called after each validation with the new line and whether it is the best so far.
+            on_checkpoint: called every `checkpoint_s` seconds, between two steps.
+            on_note: told what the user should know.
+            checkpoint_s: seconds between checkpoints.
+
+        Raises:
+            DivergedError: it diverged a second time.
+            KeyboardInterrupt: Ctrl-C, after the step it fell into: the state is whole.
         """
         keep_freed_memory()
-        if self.bf16 is None:
-            self.bf16 = self._bf16_is_faster() if self.recipe.precision == "auto" else self.recipe.precision == "bf16"
-        while self.fraction < 1.0:
-            self._epoch(on_tick, on_epoch)
+        if self.precision is None:
+            self.precision = str(self.recipe.precision)
+            if self.precision == "auto":
+                self.precision = self.world.told(fastest_precision(self.model, self.local_batch, self.device))
+        if self.precision == "fp16":
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self._good = capture(self)
+        if on_checkpoint is not None:
+            on_checkpoint()  # what was measured is a choice: a resume must not measure it again
+        with _interruptible() as stop:
+            while not self.done:
+                try:
+                    self._until_validation(on_tick, on_checkpoint, checkpoint_s, stop)
+                except rescue.NotANumberError as error:
+                    self._rescue(error, on_note)
+                    continue
+                self._validate(on_epoch)
+                self._good = capture(self)
         if not self.history or self.history[-1].step != self.step:  # it was interrupted in its last validation
-            self._validate(self.history[-1].train_loss if self.history else 0.0, 0.0, on_epoch)
+            self._validate(on_epoch)
         return self.average
 
-    def _epoch(self, on_tick: Callable[[Tick], None] | None, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
-        """The rest of the current epoch; validates at its end, or when the clock runs out.
+    def _until_validation(
+        self, on_tick: Callable[[Tick], None] | None, on_checkpoint: Callable[[], None] | None, checkpoint_s: float,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        """Steps to the next validation: an epoch's end, or the clock's; a clock's short epochs validate together."""
+        saved = last = time.perf_counter()
+        for chosen in self._batches():
+            loss, asked = self._step(chosen, float(stop.is_set()))
+            now = time.perf_counter()
+            self._count(loss, now - last)
+            last = now
+            if on_tick is not None:
+                on_tick(self._tick())
+            if asked:
+                raise KeyboardInterrupt
+            if self._validation_is_due():
+                return
+            if on_checkpoint is not None and now - saved >= checkpoint_s:
+                on_checkpoint()
+                saved = last = time.perf_counter()
 
-        Under a clock, epochs shorter than a twelfth of the training validate together.
-        """
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        begin = last = time.perf_counter()
-        losses, images = 0.0, 0
-        skip = self.step - self.epoch * self.steps_per_epoch
-        steps = 0
+    def _validation_is_due(self) -> bool:
+        if self.fraction >= 1.0:
+            return True
+        if self.step % self.steps_per_epoch:
+            return False
+        before = self.history[-1].seconds if self.history else 0.0
+        return self.recipe.minutes is None or self.seconds - before > 60 * self.recipe.minutes / 12
+
+    def _count(self, loss: float, took_s: float) -> None:
+        """Take a step into account; under a clock all processes follow the first one's."""
+        if self.recipe.minutes is not None and self.world.size > 1:
+            (took_s,) = self.world.total(took_s if self.world.leads else 0.0)
+        self.seconds += took_s
+        for key, value in (("loss", loss), ("steps", 1), ("images", self.batch_size), ("s", took_s)):
+            self.since[key] += value
+
+    def _batches(self) -> Iterator[NDArray[np.int64]]:
+        """The part of each batch that is this process's, from the present step on, epoch after epoch."""
+        first = self.world.rank * self.local_batch
         while True:
-            batches = train_batches(self.train, self.batch_size, seed=self.recipe.seed, epoch=self.epoch)
-            for i, (pixels, labels) in enumerate(batches):
-                if i < skip:
-                    continue
-                losses += self._step(pixels, labels, generator)
-                steps += 1
-                images += len(labels)
-                now = time.perf_counter()
-                self.seconds += now - last
-                last = now
-                if on_tick is not None:
-                    on_tick(self._tick(losses / steps, images / max(now - begin, 1e-9)))
-                if self.fraction >= 1.0:
-                    break
-            skip = 0
-            whole = self.step // self.steps_per_epoch
-            self.epoch = whole
-            if self.fraction >= 1.0 or self.recipe.minutes is None:
-                break
-            since = self.seconds - (self.history[-1].seconds if self.history else 0.0)
-            if since > 60 * self.recipe.minutes / 12:
-                break
-        speed = images / max(time.perf_counter() - begin, 1e-9)
-        self._validate(losses / max(steps, 1), speed, on_epoch)
+            epoch, skip = divmod(self.step, self.steps_per_epoch)
+            alike = self.recipe.balance == "sampling"
+            order = train_order(self.train, self.batch_size, seed=self.recipe.seed, epoch=epoch, alike=alike)
+            for i, chosen in enumerate(order):
+                if i >= skip:
+                    yield chosen[first : first + self.local_batch]
 
-    def _step(self, pixels: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-        recipe = self.recipe
-        lr = self.lr_at(self.fraction)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    def _step(self, chosen: NDArray[np.int64], stop: float) -> tuple[float, bool]:
+        """One step; (mean loss over all processes, whether one of them was asked to stop)."""
+        recipe, begin = self.recipe, time.perf_counter()
+        seed = recipe.seed * 1_000_003 + self.step
+        images, targets = self._prepared(chosen, torch.Generator().manual_seed(seed))
+        self.since["wait"] += time.perf_counter() - begin
+        self._set_rates()
         self.model.train()
-        drawn = recipe.augmentation_for(self.expected_epochs)
-        batch = augment(pixels, self.resolution_at(self.fraction), drawn, generator)
-        targets = F.one_hot(labels, self.model.network.classes).float()
-        if recipe.mixup:
-            batch, targets = mix(batch, targets, recipe.mixup, generator)
-        with bf16_products(bool(self.bf16)):
-            logits = self.model(normalise(batch, self.model.info.preprocessing))
-            loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        normed = normalise(images, self.model.info.preprocessing)
+        with (
+            torch.random.fork_rng(enabled=recipe.dropout > 0, devices=[]),
+            reduced(self.precision or "fp32", self.device),
+        ):
+            if recipe.dropout:
+                torch.manual_seed(seed)
+            loss = self._loss(normed, images, targets)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        mean, asked = self.world.total(float(loss.detach()), stop)
+        mean /= self.world.size
+        self._check(mean, normed, targets, chosen)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.step += 1
         self._update_average()
-        return float(loss.detach())
+        return mean, asked > 0
+
+    def _prepared(self, chosen: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(images n c h w in [0, 1], targets n k or n 2k: the labels', then the teacher's) of a batch."""
+        recipe = self.recipe
+        pixels = torch.from_numpy(self.train.images[chosen]).to(self.device, non_blocking=True)
+        drawn = recipe.augmentation_for(self.expected_epochs)
+        first = self.world.rank * self.local_batch
+        images = augment(pixels, self.resolution_at(self.fraction), drawn, generator, first=first)
+        labels = torch.from_numpy(self.train.labels[chosen])
+        targets = F.one_hot(labels, self.model.network.classes).float()
+        if self.soft is not None:
+            targets = torch.cat([targets, self.soft[torch.from_numpy(chosen)]], 1)
+        if recipe.mixup:
+            images, targets = mix(images, targets.to(self.device), recipe.mixup, generator)
+        return images, targets.to(self.device)
+
+    def _loss(self, normed: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        recipe = self.recipe
+        out = self._forward(normed)
+        logits, features = out if self.matching is not None else (out, [])
+        labels, soft = targets[:, : logits.shape[1]], targets[:, logits.shape[1] :]
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=recipe.label_smoothing)
+        if self.soft is not None:
+            told = distillation_loss(logits, soft, recipe.temperature)
+            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * told
+        if self.matching is not None:
+            loss = loss + self.matching.loss(features, images)
+        return loss
+
+    def _check(self, loss: float, normed: Tensor, targets: Tensor, chosen: NDArray[np.int64]) -> None:
+        """Clip the gradient, and refuse a step that would leave the numbers or that runs away.
+
+        Raises:
+            NotANumberError: with all that is known of the cause.
+        """
+        self.scaler.unscale_(self.optimizer)
+        moving = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in moving if p.grad is not None])
+        finite = math.isfinite(loss) and (bool(norm.isfinite()) or self.scaler.is_enabled())
+        if finite and self.recipe.clip:
+            nn.utils.clip_grads_with_norm_(moving, self.recipe.clip, norm)
+        before = loss if self.smooth_loss is None else self.smooth_loss
+        self.smooth_loss = 0.95 * before + 0.05 * loss
+        limit = RUNAWAY * (math.log(max(2, self.model.network.classes)) + 1)
+        (broken,) = self.world.total(float(not finite or self.smooth_loss > limit))
+        if not broken:
+            return
+        paths = [self.train.paths[i] if self.train.paths else f"image {i}" for i in chosen]
+        labels = targets[:, : self.model.network.classes]
+        lr = self.peak_lr * self.rate_factor * rate_at(self.recipe, self.fraction, self.expected_epochs)
+        told = rescue.cause(self.model, normed, labels, paths, step=self.step, lr=lr, loss=loss)
+        if math.isfinite(loss) and not bool(norm.isfinite()):
+            told += "; the loss is a number, its gradient is not"
+        raise rescue.NotANumberError(told)
+
+    def _rescue(self, error: rescue.NotANumberError, on_note: Callable[[str], None]) -> None:
+        """Back to the last validation at half the rate, once."""
+        if self.rate_factor < 1.0 or self._good is None:
+            raise DivergedError(
+                f"the training diverged again at half the rate. {error}. Give a lower --lr, or --clip 1; look at the "
+                "images named, and at `mobilenets check`."
+            ) from error
+        on_note(f"the training diverged: {error}")
+        at = self._good.scalars["step"]
+        on_note(f"going on from step {at} at half the learning rate.")
+        restore(self, self._good)
+        self.rate_factor = 0.5
+        self.since = dict.fromkeys(self.since, 0.0)
+        self._frozen = None
 
     def lr_at(self, fraction: float) -> float:
-        """Learning rate at a part of the training: linear warm-up, then a cosine to zero."""
-        warmup = self.recipe.warmup
-        if fraction < warmup:
-            return self.peak_lr * (0.02 + 0.98 * fraction / warmup)
-        return self.peak_lr * 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+        """Learning rate at a part of the training, of the layers that move fastest."""
+        return self.peak_lr * self.rate_factor * rate_at(self.recipe, fraction, self.expected_epochs)
+
+    def _set_rates(self) -> None:
+        """The groups' rates; and at the end of the head's own phase, free the rest."""
+        frozen = bool(self.fresh) and self.fraction < self.recipe.head_first
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self._forward = self.model  # lets go of the parameters' hooks before new ones are made
+            head_only(self.model, self.fresh, frozen=frozen)
+            self._forward = self._wrapped()
+        lr = self.lr_at(self.fraction)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["scale"]
+
+    def _wrapped(self) -> Callable[[Tensor], Any]:
+        """What a batch goes through: the model, its features beside it, compiled, averaged over processes."""
+        module: nn.Module = self.model if self.matching is None else self.matching
+        if self.world.size > 1:
+            gpus = [self.world.local] if self.device.type == "cuda" else None
+            return nn.parallel.DistributedDataParallel(module, device_ids=gpus, broadcast_buffers=False)
+        if self.recipe.compile:
+            return torch.compile(module)
+        return module
 
     def resolution_at(self, fraction: float) -> int:
-        """Training resolution at a part of the training, a multiple of 16 below the final one."""
+        """Training resolution at a part of the training, below the final one by steps of 16.
+
+        Where padding is `same`, which differs with the size, by steps of 32: there it stays as the network has it.
+        """
         final, low = self.model.network.resolution, self.recipe.low_resolution
-        if low >= 1.0 or fraction >= 0.75 or self.model.network.padding == "same":
+        grain = 32 if self.model.network.padding == "same" else 16
+        if low >= 1.0 or fraction >= 0.75 or final % grain:
             return final
         part = low if fraction < 0.5 else (1 + low) / 2
-        return min(final, max(32, round(part * final / 16) * 16))
+        return min(final, max(32, round(part * final / grain) * grain))
 
     @torch.no_grad()
     def _update_average(self) -> None:
         """Move the average towards the weights. Its horizon follows the steps that the whole training will have."""
         expected_steps = self.step / max(self.fraction, 1e-6)
         horizon = min(self.recipe.ema_horizon * expected_steps, self.step / 4)
-        decay = 1 - 1 / max(horizon, 1.0)
+        decay = min(1 - 1 / max(horizon, 1.0), self.recipe.ema_decay)
         averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
         current = [t for t in self.model.state_dict().values() if t.is_floating_point()]
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
-    def _validate(self, train_loss: float, images_per_s: float, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
+    def _validate(self, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
         begin = time.perf_counter()
-        probabilities, labels = predict_squares(self.average, self.val)
-        right = (probabilities.argmax(1) == labels).float().mean().item()
-        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), labels).item()
-        self.seconds += time.perf_counter() - begin
+        if self.recipe.bn_images:
+            estimate_norm(self.average, self._plain_images(self.recipe.bn_images))
+        top1, loss = score(self.average, self.val, self.world)
+        took_s = time.perf_counter() - begin
+        if self.world.size > 1:
+            (took_s,) = self.world.total(took_s if self.world.leads else 0.0)
+        self.seconds += took_s
+        since, steps = self.since, max(self.since["steps"], 1.0)
         line = Epoch(
             self.step / self.steps_per_epoch,
             self.step,
             self.seconds,
             self.lr_at(self.fraction),
             self.resolution_at(self.fraction),
-            train_loss,
+            since["loss"] / steps,
             loss,
-            right,
-            images_per_s,
+            top1,
+            since["images"] / max(since["s"], 1e-9),
+            since["wait"] / max(since["s"], 1e-9),
         )
+        self.validation_s = took_s  # the last one's time is kept; set after `fraction` was used
+        self.since = dict.fromkeys(self.since, 0.0)
         self.history.append(line)
-        best = right >= self.best_top1
-        self.best_top1 = max(right, self.best_top1)
+        best = top1 >= self.best_top1
+        self.best_top1 = max(top1, self.best_top1)
         if on_epoch is not None:
             on_epoch(line, best)
 
-    def _tick(self, loss: float, images_per_s: float) -> Tick:
-        fraction = self.fraction
+    def _plain_images(self, count: int) -> Iterator[Tensor]:
+        """Training images as evaluation sees them, always the same ones, normalised."""
+        drawn = np.sort(np.random.default_rng(self.recipe.seed).permutation(self.images)[:count])
+        for start in range(0, len(drawn), 64):
+            pixels = torch.from_numpy(self.train.images[drawn[start : start + 64]]).to(self.device)
+            yield evaluated(self.average, pixels)
+
+    def _class_weights(self) -> Tensor:
+        """Of each class: the inverse of its share, the mean over all images 1."""
+        counts = np.bincount(self.train.labels, minlength=self.model.network.classes).clip(min=1)
+        return torch.tensor(self.images / (len(counts) * counts), dtype=torch.float32, device=self.device)
+
+    def _tick(self) -> Tick:
+        fraction, since = self.fraction, self.since
         if self.recipe.minutes is not None:
-            left = 60 * self.recipe.minutes - self.seconds
+            left = 60 * self.recipe.minutes - self.spent_s - self.seconds
         else:
             left = self.seconds * (1 - fraction) / max(fraction, 1e-6)
-        return Tick(fraction, self.step / self.steps_per_epoch, loss, images_per_s, max(left, 0.0))
-
-    def _bf16_is_faster(self) -> bool:
-        """Time a forward and backward pass with float32 and with bfloat16 products; float32 on a near tie."""
-        resolution = self.model.network.resolution
-        pixels = torch.rand(min(self.batch_size, 32), self.model.network.in_channels, resolution, resolution)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        model = copy.deepcopy(self.model).train()
-        return _time_pass(model, pixels, bf16=True) < 0.95 * _time_pass(model, pixels, bf16=False)
+        seconds = max(since["s"], 1e-9)
+        return Tick(
+            fraction, self.step / self.steps_per_epoch, since["loss"] / max(since["steps"], 1.0),
+            since["images"] / seconds, max(left, 0.0), since["wait"] / seconds,
+        )  # fmt: skip
 
 
 @contextmanager
-def bf16_products(enabled: bool) -> Iterator[None]:
-    """Let oneDNN multiply in bfloat16 inside float32 convolutions, and put the setting back.
-
-    Not autocast: its bfloat16 backward passes of strided and 5x5 depthwise convolutions are several times slower than
-    float32 (45 ms against 3.3 ms for 64 channels of 48x48, stride 2, batch 64, on a processor with AMX).
-    """
-    settings = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
-    before = settings.fp32_precision
-    try:
-        if enabled:
-            settings.fp32_precision = "bf16"
-        yield
-    finally:
-        settings.fp32_precision = before
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next step instead of giving it back to the system.
-
-    Activations are freed and asked for again in every step; fresh pages cost a fault each. Measured: 341 to 425
-    images/s for V1 0.5 at 96 px on 2 cores. Elsewhere than on glibc this does nothing.
-    """
-    try:
-        library = ctypes.CDLL(None)
-        mmap_max, trim_threshold, top_pad = -4, -1, -2
-        library.mallopt(mmap_max, 0)
-        library.mallopt(trim_threshold, 2**31 - 1)
-        library.mallopt(top_pad, 64 << 20)
-    except (OSError, AttributeError, TypeError):
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event instead of falling into the middle of a step; a second one falls where it falls."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield asked
         return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _time_pass(model: MobileNet, pixels: Tensor, *, bf16: bool) -> float:
-    best = math.inf
-    for _ in range(4):
-        begin = time.perf_counter()
-        with bf16_products(bf16):
-            model(pixels).sum().backward()
-        best = min(best, time.perf_counter() - begin)
-    return best
-
-
-def _optimizer(model: nn.Module, recipe: Recipe, batch_size: int) -> tuple[torch.optim.Optimizer, float]:
-    """(optimiser, peak learning rate for this batch size)."""
-    groups = _groups(model, recipe.weight_decay)
-    if recipe.optimizer == "sgd":
-        lr = recipe.lr * batch_size / 64
-        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, foreach=True), lr
-    lr = recipe.lr * math.sqrt(batch_size / 64)
-    return torch.optim.AdamW(groups, lr=lr, foreach=True), lr
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices and filters only: batch norm and biases are vectors."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def predict_squares(model: MobileNet, squares: Squares, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """(probabilities (n, classes), labels (n,)) of decoded images, cropped and resized as the model's files will be."""
-    model.eval()
+def evaluated(model: MobileNet, pixels: Tensor) -> Tensor:
+    """Squares (uint8 n s s c) as the model's files will see them: cropped, resized, normalised (n c h w)."""
     chosen = model.info.preprocessing
-    probabilities, labels = [], []
+    images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
+    return normalise(images, chosen)
+
+
+def predict_squares(
+    model: MobileNet, squares: Squares, batch_size: int = 64, *, world: World | None = None
+) -> tuple[Tensor, Tensor]:
+    """(probabilities (n, classes), labels (n,)) of decoded images, cropped and resized as the model's files will be.
+
+    Several processes take a part each, and all get all of them, none twice; they come in another order then.
+    """
+    world = world or World()
+    model.eval()
+    device = next(model.parameters()).device
+    probabilities, labels = [torch.zeros(0, model.network.classes)], [torch.zeros(0, dtype=torch.int64)]
     with torch.inference_mode():
-        for pixels, truth in eval_batches(squares, batch_size):
-            images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
-            images = normalise(images, chosen)
-            probabilities.append(model(images).softmax(-1))
-            labels.append(truth)
-    return torch.cat(probabilities), torch.cat(labels)
+        for i, (pixels, truth) in enumerate(eval_batches(squares, batch_size)):
+            if i % world.size == world.rank:
+                logits = model(evaluated(model, pixels.to(device)))
+                probabilities.append(logits.float().softmax(-1).cpu())
+                labels.append(truth)
+    return world.gathered(torch.cat(probabilities)), world.gathered(torch.cat(labels))
+
+
+def score(model: MobileNet, squares: Squares, world: World) -> tuple[float, float]:
+    """(top-1 accuracy, cross-entropy) over all processes' parts."""
+    probabilities, labels = predict_squares(model, squares, world=world)
+    right = (probabilities.argmax(1) == labels).float().mean().item()
+    return right, F.nll_loss(probabilities.clamp_min(1e-12).log(), labels).item()

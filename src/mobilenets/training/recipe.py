@@ -1,17 +1,24 @@
-"""How a network is trained: one frozen dataclass, every field documented, measured defaults."""
+"""How a network is trained: frozen dataclasses, every field documented, measured defaults."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from mobilenets.data.augment import DEFAULT, LIGHT, Augmentation
-from mobilenets.errors import MisuseError
+from mobilenets.data.augment import DEFAULT, LIGHT, RANDOM, Augmentation
+from mobilenets.errors import MisuseError, UnknownNameError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Balance = Literal["none", "loss", "sampling"]
 LIGHT_BELOW_EPOCHS = 40
 """Measured on CIFAR-10, V1 0.5 at 64 px, one epoch: 46.9 % with shifts and flips, 45.5 % with mild crops, 44.7 % with
 the default ones; on generated scenes, V1 0.5, 16 epochs of AdamW: 85.2 % with light ones, 76.3 % with the default."""
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("sgd", "adamw", "rmsprop"),
+    "schedule": ("cosine", "exponential"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "balance": ("none", "loss", "sampling"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,73 +28,177 @@ class Recipe:
     Attributes:
         epochs: passes over the training images; None trains by `minutes`.
         minutes: wall-clock training time, validation included; None trains by `epochs`.
-        batch_size: images a step; smaller data sets lower it so that an epoch has at least 8 steps.
-        optimizer: `sgd` (Nesterov momentum 0.9) or `adamw`.
-        lr: peak learning rate at batch size 64; scaled in proportion for SGD, by the square root for AdamW.
+        batch_size: images a step, over all processes; 0 measures which is fastest here. Smaller data sets lower it so
+            that an epoch has at least 8 steps.
+        optimizer: `sgd` (Nesterov momentum 0.9), `adamw`, or `rmsprop` (the papers': TensorFlow's, 0.9 and 0.9).
+        lr: peak learning rate at batch size 64; scaled in proportion for SGD and RMSProp, by the square root for AdamW.
+            0 measures a good one by a range test.
+        schedule: `cosine` to zero, or `exponential` (`rate_decay` an epoch).
+        rate_decay: factor an epoch of the exponential schedule.
         weight_decay: on convolution and classifier weights; never on batch norm or biases.
-        warmup: part of the training in which the rate rises linearly, before it falls by a cosine to zero.
+        warmup: part of the training in which the rate rises linearly, before it falls.
+        head_first: part of the training in which only the layers that start anew move.
+        layer_decay: each row towards the input has its rate multiplied by this; layers that start anew have all of it.
+        clip: largest norm of the gradient, larger ones are scaled down; 0 clips nothing.
         label_smoothing: part of the target spread over all classes.
         ema_horizon: part of the training over which the averaged weights, which are validated and kept, reach back.
+        ema_decay: largest decay of that average (the papers' 0.9999); it begins lower, as the steps done allow.
         dropout: before the classifier.
-        mixup: alpha of MixUp; 0 turns it off.
+        mixup: alpha of MixUp and CutMix; 0 turns it off.
         bn_momentum: batch-norm momentum while training. The papers' 0.01 needs more steps than short runs have.
+        bn_images: training images from which batch norm's statistics are estimated anew before each validation; 0 keeps
+            the running ones.
         augmentation: random crops, flips and colours; None takes light ones where the images are seen fewer than 40
             times, which leaves little time to overfit, and the default ones beyond.
         low_resolution: part of the final resolution for the first half of the training; halfway between for the third
             quarter. 1.0 turns growing off.
-        precision: `bf16` lets convolutions multiply in bfloat16 (weights and activations stay float32); `auto` measures
-            both on this machine and takes the faster.
+        balance: for classes of unequal size: `loss` weights each class by its rarity, `sampling` draws all alike.
+        temperature: that softens what a teacher says, and the student in answering it.
+        teacher_share: part of the loss that answers the teacher, the rest answers the labels.
+        patience: validations without a better one after which the training stops; None trains to the end.
+        precision: `bf16` lets convolutions multiply in bfloat16 (weights and activations stay float32; on CUDA, and for
+            `fp16`, autocast decides); `auto` measures on this machine and takes the faster.
+        compile: torch.compile the forward pass. Slower to start; measure whether it pays.
         seed: of the initialisation, the order, and the augmentation.
+
+    Raises:
+        MisuseError: a value out of its range.
     """
+
+    name: ClassVar[str] = "quick"
 
     epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     lr: float = 0.3
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    rate_decay: float = 0.98
     weight_decay: float = 5e-4
     warmup: float = 0.15
+    head_first: float = 0.0
+    layer_decay: float = 1.0
+    clip: float = 0.0
     label_smoothing: float = 0.1
     ema_horizon: float = 0.01
+    ema_decay: float = 1.0
     dropout: float = 0.0
     mixup: float = 0.0
     bn_momentum: float = 0.1
+    bn_images: int = 512
     augmentation: Augmentation | None = None
     low_resolution: float = 0.67
+    balance: Balance = "none"
+    temperature: float = 2.0
+    teacher_share: float = 0.7
+    patience: int | None = None
     precision: Precision = "auto"
+    compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.minutes is None):
             raise MisuseError("give either `epochs` or `minutes`, one of the two.")
-        for name in ("epochs", "minutes", "batch_size", "lr"):
+        for name in ("epochs", "minutes", "temperature", "patience"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise MisuseError(f"`{name}` (={value}) must be above 0.")
-        if self.batch_size < 2:
+        for name in ("lr", "clip", "weight_decay", "seed", "bn_images"):
+            if not (value := getattr(self, name)) >= 0:
+                raise MisuseError(f"`{name}` (={value}) must not be negative.")
+        for name in ("label_smoothing", "dropout", "head_first", "teacher_share", "warmup"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise MisuseError(f"`{name}` (={value}) must be 0 to 1.")
+        if self.batch_size < 2 and self.batch_size != 0:
             raise MisuseError(
                 f"`batch_size` (={self.batch_size}) must be at least 2: batch norm needs more than one image."
             )
-        if self.seed < 0:
-            raise MisuseError(f"`seed` (={self.seed}) must not be negative.")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise MisuseError(f"`optimizer` (={self.optimizer!r}) must be 'sgd' or 'adamw'.")
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise MisuseError(f"`{name}` (={value!r}) must be one of {', '.join(known)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {"recipe": self.name} | asdict(self)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Recipe:
-        """From plain JSON values."""
-        plain = {k: v for k, v in values.items() if k != "augmentation"}
+        """From plain JSON values.
+
+        Raises:
+            UnknownNameError: no such recipe.
+        """
+        plain = {k: v for k, v in values.items() if k not in ("augmentation", "recipe")}
+        kind = recipe_named(values["recipe"])
         if values["augmentation"] is None:
-            return Recipe(**plain)
+            return kind(**plain, augmentation=None)
         drawn: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
-        return Recipe(**plain, augmentation=Augmentation(**drawn))
+        return kind(**plain, augmentation=Augmentation(**drawn))
 
     def augmentation_for(self, epochs: float) -> Augmentation:
         """What to draw in a training that passes over the images `epochs` times."""
         if self.augmentation is not None:
             return self.augmentation
         return LIGHT if epochs < LIGHT_BELOW_EPOCHS else DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Finetune(Recipe):
+    """From published weights: the head first, then all, early rows more slowly."""
+
+    name: ClassVar[str] = "finetune"
+
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    head_first: float = 0.05
+    layer_decay: float = 0.9
+    low_resolution: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch(Recipe):
+    """Long trainings from random weights: RandAugment, MixUp and CutMix, erasing."""
+
+    name: ClassVar[str] = "scratch"
+
+    warmup: float = 0.05
+    mixup: float = 0.2
+    dropout: float = 0.2
+    augmentation: Augmentation | None = RANDOM
+
+
+@dataclass(frozen=True, slots=True)
+class Paper(Recipe):
+    """As the papers train on ImageNet."""
+
+    name: ClassVar[str] = "paper"
+
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "rmsprop"
+    lr: float = 0.045 * 64 / 96
+    schedule: Literal["cosine", "exponential"] = "exponential"
+    weight_decay: float = 4e-5
+    warmup: float = 0.0
+    dropout: float = 0.2
+    ema_horizon: float = 1.0
+    ema_decay: float = 0.9999
+    bn_momentum: float = 0.01
+    bn_images: int = 0
+    low_resolution: float = 1.0
+    augmentation: Augmentation | None = DEFAULT
+
+
+RECIPES: dict[str, type[Recipe]] = {kind.name: kind for kind in (Finetune, Recipe, Scratch, Paper)}
+"""Recipes by name; `quick` is the plain one."""
+
+
+def recipe_named(name: str) -> type[Recipe]:
+    """The recipe of a name.
+
+    Raises:
+        UnknownNameError: no such recipe.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES, hint=f"Known: {', '.join(RECIPES)}.")
+    return RECIPES[name]

@@ -1,4 +1,4 @@
-"""`train`: a run folder from a network and a folder of images."""
+"""`train`: a run folder from a network and labelled images."""
 
 from __future__ import annotations
 
@@ -6,33 +6,64 @@ import contextlib
 import csv
 import io
 import json
-from dataclasses import asdict, fields, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
-from mobilenets.model import MobileNet, build, load, save, versions, with_info
-from mobilenets.table import json as table_json
+from mobilenets.model import MobileNet, load, save, versions, with_info
 from mobilenets.table.rows import Network
 from mobilenets.training import pictures
-from mobilenets.training.loop import Training, predict_squares
-from mobilenets.training.recipe import Recipe
-from mobilenets.training.state import load_state, save_state
+from mobilenets.training.distill import ask_teachers
+from mobilenets.training.finder import find_rate
+from mobilenets.training.loggers import Logger, open_loggers
+from mobilenets.training.loop import Training, evaluated, predict_squares
+from mobilenets.training.matching import Matching
+from mobilenets.training.parallel import World, join, leave
+from mobilenets.training.recipe import Finetune, Recipe, recipe_named
+from mobilenets.training.speed import fastest_batch
+from mobilenets.training.start import Start, begin_from, rebuilt
+from mobilenets.training.state import load_state, previous, save_state
 from mobilenets.watching import Epoch, Watcher
+from mobilenets.weights import estimate_norm, restore_norm
 
 STATE = "resume.safetensors"
 FILES = (
-    "settings.json", "split.json", "metrics.csv", "best.safetensors", "last.safetensors", STATE, "curves.png",
-    "confusion.png", "samples.png",
+    "settings.json", "split.json", "metrics.csv", "best.safetensors", "last.safetensors", STATE,
+    previous(Path(STATE)).name, "curves.png", "confusion.png", "samples.png", "lr.png",
 )  # fmt: skip
 """What a run folder may hold."""
 MARGIN = 1.15
 """Images are kept this much larger than the network's input, so that random crops do not have to be enlarged."""
+CHECKPOINT_S = 60.0
+"""Seconds between checkpoints: what a kill can cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Who else teaches a training.
+
+    Attributes:
+        teachers: checkpoints or exported files, whose mean probabilities are answered beside the labels.
+        match: student's node -> teacher's, whose features should agree; the first teacher, a checkpoint.
+    """
+
+    teachers: tuple[str, ...] = ()
+    match: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.match and not self.teachers:
+            raise MisuseError("--match needs a --teacher to match.")
+        if self.match and not self.teachers[0].endswith(".safetensors"):
+            raise MisuseError(f"--match needs a checkpoint (.safetensors) as first teacher, got {self.teachers[0]}.")
 
 
 def train(
@@ -40,50 +71,86 @@ def train(
     data: str | Path,
     *,
     out: str | Path | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     minutes: float | None = None,
     epochs: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    weights: str | Path = "none",
+    teachers: Sequence[str | Path] = (),
+    match: Mapping[str, str] | None = None,
+    loggers: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
+    checkpoint_s: float = CHECKPOINT_S,
     watcher: Watcher | None = None,
 ) -> MobileNet:
-    """Train a network on a folder of class folders; returns the best averaged model.
+    """Train a network on labelled images; returns the best averaged model.
 
     The run folder holds settings.json, split.json, metrics.csv, best and last checkpoints, curves, confusion matrix and
-    sample predictions. Interrupting keeps `last` and the state that `resume=True` goes on from.
+    sample predictions. Whatever stops it, `resume=True` goes on from the last checkpoint, to the same weights, bit for
+    bit, that an uninterrupted run of as many epochs ends with (on the processor, with as many threads). Under torchrun
+    all processes train one model.
 
     Args:
         network: a table or a name; its classifier is made to fit the folder's classes.
-        data: a folder of class folders, or with train/ and val/.
+        data: labelled images, see `open_folder`.
         out: run folder; None takes the next free runs/trainN.
-        recipe: how to train; None is the default recipe.
-        minutes: overrides the recipe's; wall-clock training time.
-        epochs: overrides the recipe's.
+        recipe: how to train, or its name; None is `finetune` where weights are given and found, else `quick`.
+        minutes: overrides the recipe's; wall-clock time for all of it.
+        epochs: overrides the recipe's; 30 where neither is given.
+        changes: of the recipe's fields, by name.
+        weights: what to start from: a file, `hf://owner/repo`, `imagenet`, `auto` or `none`.
+        teachers: checkpoints or exported files whose answers are learned beside the labels.
+        match: student's node name -> first teacher's, whose features should agree.
+        loggers: `tensorboard`, `wandb`, `mlflow`.
         resume: go on with the run in `out`; its settings and split are used.
         overwrite: write into a folder that exists.
+        checkpoint_s: seconds between checkpoints.
         watcher: told about progress.
 
     Raises:
         MisuseError: wrong arguments, or a run folder that exists.
         DataError: images or labels that cannot be used.
+        CheckpointError: weights or a teacher that do not fit.
+        DivergedError: the loss left the numbers, twice.
     """
-    watcher = watcher or Watcher()
-    if resume:
-        return _resume(out, data, watcher)
-    chosen = _recipe(recipe, minutes, epochs)
-    folder = open_folder(data, seed=chosen.seed)  # bad data is refused before a run folder is made
-    table = build(network, folder.classes).network
-    run = run_folder(out, "train", overwrite=overwrite)
-    _clear(run)
-    folder = open_folder(data, seed=chosen.seed, split_file=run / "split.json")
-    settings = {
-        "table": table_json.to_dict(table),
-        "data": str(Path(data).resolve()),
-        "recipe": chosen.to_dict(),
-        "versions": versions(),
-    }
-    write_text(run / "settings.json", json.dumps(settings, indent=2))
-    return _run(table, folder, chosen, run, watcher, state=None)
+    began, world = time.perf_counter(), join()
+    watcher = watcher if watcher is not None and world.leads else Watcher()
+    if world.size > 1 and out is None:
+        raise MisuseError("several processes need one run folder: give --out, so that a restart finds it again.")
+    if world.restarts and out is not None and (Path(out) / "settings.json").is_file():
+        resume = True
+    try:
+        if resume:
+            return _resume(out, data, watcher, world, checkpoint_s, began)
+        lessons = Lessons(tuple(str(t) for t in teachers), dict(match or {}))
+        open_loggers(loggers, None)  # a missing one is refused before anything is written
+        given = recipe_named(recipe) if isinstance(recipe, str) else recipe
+        chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
+        seed = chosen.seed
+        folder = open_folder(data, seed=seed)  # bad data is refused before a run folder is made
+        start = begin_from(network, folder.classes, weights, seed=seed, note=watcher.note)
+        if recipe is None and start.source is not None:
+            chosen = _recipe(Finetune, minutes, epochs, changes or {})
+        world.share_of(chosen.batch_size or 64)
+        run = Path(world.told(str(run_folder(out, "train", overwrite=overwrite)) if world.leads else ""))
+        if world.leads:
+            _clear(run)
+            open_folder(data, seed=seed, split_file=run / "split.json")
+        world.wait()
+        folder = open_folder(data, seed=seed, split_file=run / "split.json")
+        settings = start.settings() | {
+            "data": str(Path(data).resolve()),
+            "recipe": chosen.to_dict(),
+            "teachers": list(lessons.teachers),
+            "match": dict(lessons.match),
+            "loggers": list(loggers),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
+        return _run(start, folder, chosen, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=False)
+    finally:
+        leave()
 
 
 def run_files(run: Path) -> list[Path]:
@@ -96,17 +163,21 @@ def _clear(run: Path) -> None:
         path.unlink()
 
 
-def _recipe(recipe: Recipe | None, minutes: float | None, epochs: int | None) -> Recipe:
+def _recipe(
+    recipe: Recipe | type[Recipe], minutes: float | None, epochs: int | None, changes: Mapping[str, Any]
+) -> Recipe:
     if minutes is not None and epochs is not None:
         raise MisuseError("give either `minutes` or `epochs`, not both.")
-    if recipe is None:
-        return Recipe(minutes=minutes, epochs=epochs if epochs is not None or minutes is not None else 30)
-    if minutes is None and epochs is None:
-        return recipe
-    return replace(recipe, minutes=minutes, epochs=epochs)
+    given = minutes is not None or epochs is not None
+    if not isinstance(recipe, Recipe):
+        return recipe(minutes=minutes, epochs=epochs if given else 30, **changes)
+    ends: dict[str, Any] = {"minutes": minutes, "epochs": epochs} if given else {}
+    return replace(recipe, **ends, **changes)
 
 
-def _resume(out: str | Path | None, data: str | Path, watcher: Watcher) -> MobileNet:
+def _resume(
+    out: str | Path | None, data: str | Path, watcher: Watcher, world: World, checkpoint_s: float, began: float
+) -> MobileNet:
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     run = Path(out)
@@ -114,18 +185,23 @@ def _resume(out: str | Path | None, data: str | Path, watcher: Watcher) -> Mobil
         settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MisuseError(f"{run}: no run to resume: settings.json cannot be read ({error}).") from error
-    if not (run / STATE).is_file():
+    if not any((run / name).is_file() for name in (STATE, previous(Path(STATE)).name)):
         if (run / "best.safetensors").is_file() and (run / "confusion.png").is_file():
             watcher.note(f"{run} is finished already.")
             return load(run / "best.safetensors")
         raise CheckpointError(f"{run}: it stopped before the first checkpoint; start again with --overwrite.")
     try:
         recipe = Recipe.from_dict(settings["recipe"])
-        table = table_json.from_dict(settings["table"], where=str(run / "settings.json"))
-    except (KeyError, TypeError, AttributeError) as error:
+        lessons = Lessons(tuple(settings["teachers"]), settings["match"])
+        seed, threads = recipe.seed, int(settings["threads"])
+        folder = open_folder(data, seed=seed, split_file=run / "split.json")
+        start = rebuilt(settings, folder.classes, where=str(run / "settings.json"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MisuseError(f"{run}: no run to resume: settings.json is damaged ({error!r}).") from error
-    folder = open_folder(data, seed=recipe.seed, split_file=run / "split.json")
-    return _run(table, folder, recipe, run, watcher, state=run / STATE)
+    if threads != torch.get_num_threads():
+        watcher.note(f"begun with {threads} threads, which is kept: sums are the same, bit for bit, with as many only.")
+        torch.set_num_threads(threads)
+    return _run(start, folder, recipe, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=True)
 
 
 def load_splits(folder: Folder, resolution: int, watcher: Watcher) -> tuple[Squares, Squares]:
@@ -144,75 +220,185 @@ def load_splits(folder: Folder, resolution: int, watcher: Watcher) -> tuple[Squa
 
 
 def _run(
-    table: Network, folder: Folder, recipe: Recipe, run: Path, watcher: Watcher, *, state: Path | None
-) -> MobileNet:
-    import torch
-
+    start: Start, folder: Folder, recipe: Recipe, lessons: Lessons, settings: dict[str, Any], run: Path,
+    watcher: Watcher, world: World, checkpoint_s: float, began: float, *, resumed: bool,
+) -> MobileNet:  # fmt: skip
     watcher.started(run)
-    torch.manual_seed(recipe.seed)
     try:
-        train_squares, val_squares = load_splits(folder, table.resolution, watcher)
+        train_squares, val_squares = load_splits(folder, start.model.network.resolution, watcher)
+        teacher, matching = _taught(start.model, lessons, train_squares, folder.classes, watcher)
     except MobileNetsError:
-        if state is None:  # nothing has begun: the same --out must be free for the next try
+        if not resumed and world.leads:  # nothing has begun: the same --out must be free for the next try
             _clear(run)
             with contextlib.suppress(OSError):
                 run.rmdir()
         raise
-    model = build(table, folder.classes, training=True)
-    training = Training(model, recipe, train_squares, val_squares)
-    if state is not None:
-        load_state(training, state)
+    if not resumed:
+        _calibrate(start, train_squares)
+        recipe = _measured(start, recipe, train_squares, run, watcher, world)
+        if world.leads:
+            write_text(run / "settings.json", json.dumps(settings | {"recipe": recipe.to_dict()}, indent=2))
+    training = Training(
+        start.model, recipe, train_squares, val_squares, fresh=start.fresh, teacher=teacher, matching=matching,
+        world=world, spent_s=time.perf_counter() - began,
+    )  # fmt: skip
+    if resumed:
+        load_state(training, run / STATE, note=watcher.note)
+    opened = open_loggers(settings["loggers"] if world.leads else (), run)
     try:
-        return execute(training, run, watcher)
+        return execute(training, run, watcher, checkpoint_s=checkpoint_s, loggers=opened)
     except KeyboardInterrupt:
         watcher.note(f"interrupted: go on with the same command and --out {run} --resume.")
         raise
 
 
-def execute(training: Training, run: Path, watcher: Watcher) -> MobileNet:
+def _taught(
+    model: MobileNet, lessons: Lessons, squares: Squares, classes: Sequence[str], watcher: Watcher
+) -> tuple[torch.Tensor | None, Matching | None]:
+    """What the teachers say of the training images, and the features to be matched."""
+    if not lessons.teachers:
+        return None, None
+    watcher.phase("asking the teacher", len(squares))
+    answers = ask_teachers(lessons.teachers, squares, classes, on_progress=watcher.advance, note=watcher.note)
+    return answers, Matching(model, load(lessons.teachers[0]), lessons.match) if lessons.match else None
+
+
+def _calibrate(start: Start, squares: Squares, images: int = 512) -> None:
+    """Batch norm by the user's images, where the weights came without it or from a wider network."""
+    if not (start.folded or start.estimate):
+        return
+    drawn = np.sort(np.random.default_rng(0).permutation(len(squares))[:images])
+    model = start.model
+    batches = [
+        evaluated(model, torch.from_numpy(squares.images[part]))
+        for part in np.array_split(drawn, max(1, len(drawn) // 64))
+    ]
+    (restore_norm if start.folded else estimate_norm)(model, batches)
+
+
+def _measured(start: Start, recipe: Recipe, squares: Squares, run: Path, watcher: Watcher, world: World) -> Recipe:
+    """The recipe with what it leaves to measuring: batch size, learning rate."""
+    if recipe.batch_size == 0:
+        watcher.phase("measuring batch sizes")
+        precision = "fp32" if recipe.precision == "auto" else recipe.precision
+        found = fastest_batch(start.model, precision, world.device, len(squares)) * world.size
+        recipe = replace(recipe, batch_size=world.told(found))
+        watcher.note(f"batch size {recipe.batch_size}: the fastest here")
+    if recipe.lr == 0:
+        watcher.phase("measuring learning rates")
+        test = find_rate(start.model, recipe, squares, start.fresh)
+        recipe = replace(recipe, lr=world.told(test.lr))
+        if world.leads:
+            test.draw(run / "lr.png")
+        watcher.note(f"learning rate {recipe.lr:.2g} (at batch size 64), by a range test: {run / 'lr.png'}")
+    return recipe
+
+
+def execute(
+    training: Training, run: Path, watcher: Watcher, *, checkpoint_s: float = CHECKPOINT_S,
+    loggers: Sequence[Logger] = (),
+) -> MobileNet:  # fmt: skip
     """Run a training to its end inside a folder: checkpoints, CSV, pictures, and the state a resume needs."""
-    recipe, val = training.recipe, training.val
+    keeper = _Keeper(training, run, watcher, loggers)
     watcher.phase(f"training {training.model.network.label}")
-
-    def on_epoch(line: Epoch, best: bool) -> None:
-        _record(training, run, recipe, best)
-        watcher.epoch(line, best)
-
+    if not training.world.leads:
+        training.run(checkpoint_s=checkpoint_s)
+        training.world.wait()
+        return load(run / "best.safetensors")
     try:
-        training.run(on_tick=watcher.tick, on_epoch=on_epoch)
+        training.run(
+            on_tick=watcher.tick, on_epoch=keeper.record, on_checkpoint=keeper.checkpoint, on_note=watcher.note,
+            checkpoint_s=checkpoint_s,
+        )  # fmt: skip
     except KeyboardInterrupt:
         save_state(training, run / STATE)
-        save(_with_metrics(training, recipe), run / "last.safetensors")
+        save(_with_metrics(training), run / "last.safetensors")
         raise
+    finally:
+        for logger in loggers:
+            logger.close()
+    keeper.finish()
     best = load(run / "best.safetensors")
-    _draw(best, training, val, best.info.classes, run)
-    (run / STATE).unlink(missing_ok=True)
+    _draw(best, training, best.info.classes, run)
+    for path in (run / STATE, previous(run / STATE)):
+        path.unlink(missing_ok=True)
+    training.world.wait()
     return best
 
 
-def _with_metrics(training: Training, recipe: Recipe) -> MobileNet:
+class _Keeper:
+    """Writes what a training leaves behind; a disk that is full costs the file, not the training."""
+
+    def __init__(self, training: Training, run: Path, watcher: Watcher, loggers: Sequence[Logger]) -> None:
+        self.training, self.run, self.watcher, self.loggers = training, run, watcher, loggers
+        self.owed: MobileNet | None = None
+
+    def checkpoint(self) -> None:
+        """The state that a resume needs."""
+        try:
+            save_state(self.training, self.run / STATE)
+        except OSError as error:
+            self._missed(error)
+
+    def record(self, line: Epoch, best: bool) -> None:
+        """After a validation: checkpoints, the resume state, the CSV, the loggers."""
+        model = _with_metrics(self.training)
+        if best:
+            self.owed = model
+        try:
+            self._write_best()
+            save(model, self.run / "last.safetensors")
+            save_state(self.training, self.run / STATE)
+            _write_csv(self.training.history, self.run / "metrics.csv")
+        except OSError as error:
+            if self.owed is not None:
+                self.owed = _copied(self.owed)  # the average goes on moving
+            self._missed(error)
+        for logger in self.loggers:
+            logger.log(line)
+        self.watcher.epoch(line, best)
+
+    def finish(self) -> None:
+        """What is still owed; now a full disk is an error."""
+        self._write_best()
+        _write_csv(self.training.history, self.run / "metrics.csv")
+
+    def _write_best(self) -> None:
+        if self.owed is not None:
+            save(self.owed, self.run / "best.safetensors")
+            self.owed = None
+
+    def _missed(self, error: OSError) -> None:
+        self.watcher.note(
+            f"{self.run}: a checkpoint could not be written ({error.strerror or error}); the training goes on, the one "
+            "before is still there. Free some space."
+        )
+
+
+def _copied(model: MobileNet) -> MobileNet:
+    import copy
+
+    return copy.deepcopy(model)
+
+
+def _write_csv(history: Sequence[Epoch], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in history)
+    write_text(path, text.getvalue())
+
+
+def _with_metrics(training: Training) -> MobileNet:
     metrics: dict[str, Any] = {}
     if training.history:
         line = training.history[-1]
         metrics = {"val_top1": line.val_top1, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
-    return with_info(training.average, metrics=metrics, recipe=recipe.to_dict())
+    return with_info(training.average, metrics=metrics, recipe=training.recipe.to_dict())
 
 
-def _record(training: Training, run: Path, recipe: Recipe, best: bool) -> None:
-    """After each validation: checkpoints, the resume state, the CSV, the curves."""
-    model = _with_metrics(training, recipe)
-    save(model, run / "last.safetensors")
-    if best:
-        save(model, run / "best.safetensors")
-    save_state(training, run / STATE)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Epoch)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(line) for line in training.history)
-    write_text(run / "metrics.csv", text.getvalue())
-
-
-def _draw(model: MobileNet, training: Training, val: Squares, classes: tuple[str, ...], run: Path) -> None:
+def _draw(model: MobileNet, training: Training, classes: tuple[str, ...], run: Path) -> None:
+    val = training.val
     probabilities, labels = (t.numpy() for t in predict_squares(model, val))
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)

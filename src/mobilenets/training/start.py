@@ -1,0 +1,84 @@
+"""What a training begins with: random weights or published ones, and the conventions that come with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mobilenets.model import MobileNet, build
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.table import json as table_json
+from mobilenets.table.rows import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A model before its first step.
+
+    Attributes:
+        model: with the weights it begins with.
+        source: where they come from; None where they are random.
+        fresh: nodes that start anew all the same.
+        folded: batch norm was folded into the weights and has to be given back.
+        estimate: batch norm's statistics are another network's.
+    """
+
+    model: MobileNet
+    source: str | None = None
+    fresh: tuple[str, ...] = ()
+    folded: bool = False
+    estimate: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Plain JSON values, enough to build the model again."""
+        return {
+            "table": table_json.to_dict(self.model.network),
+            "preprocessing": self.model.info.preprocessing.to_dict(),
+            "weights": self.source,
+            "fresh": list(self.fresh),
+        }
+
+
+def begin_from(
+    network: Network | str, classes: Sequence[str], weights: str | Path, *, seed: int, note: Callable[[str], None]
+) -> Start:
+    """The model for some classes, from `weights` (see `mobilenets.weights.pretrained`) or random ones.
+
+    A classifier that starts anew sees whole images from now on: the recipes' crops hold most of each, so the origin's
+    crop for evaluation would show less than was trained on. All else that the origin's conventions are stays.
+
+    Raises:
+        MisuseError: no such weights.
+        CheckpointError: weights of another network.
+    """
+    torch.manual_seed(seed)
+    model = None
+    if str(weights) != "none":
+        from mobilenets.weights import pretrained
+
+        model = pretrained(network, weights, classes=classes, note=note)
+    if model is None:
+        return Start(build(network, classes, training=True))
+    told = model.info.recipe
+    fresh = tuple(told.get("fresh", ()))
+    if fresh:
+        model.info = replace(model.info, preprocessing=replace(model.info.preprocessing, crop=1.0))
+    model.info = replace(model.info, metrics={}, recipe={})
+    note(f"starting from {told['weights']}" + (f"; anew: {', '.join(fresh)}" if fresh else ""))
+    return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
+
+
+def rebuilt(settings: dict[str, Any], classes: Sequence[str], *, where: str) -> Start:
+    """The model of a run's settings, with random weights: its checkpoint has the real ones.
+
+    Raises:
+        KeyError, TypeError, MisuseError: damaged settings.
+    """
+    table = table_json.from_dict(settings["table"], where=where)
+    preprocessing = Preprocessing.from_dict(settings["preprocessing"])
+    model = build(table, classes, preprocessing=preprocessing, training=True)
+    return Start(model, settings["weights"], tuple(settings["fresh"]))
