@@ -12,7 +12,7 @@ import torch
 from making import imagenet_sample, lively, small
 from mobilenets.data.decode import load_image
 from mobilenets.errors import MisuseError
-from mobilenets.model import MobileNet, build, normalise
+from mobilenets.model import MobileNet, build, normalise, with_info
 from mobilenets.table import lower, scale
 from mobilenets.table.nodes import Add, BatchNorm, Convolution
 from mobilenets.table.rows import Network, with_classes
@@ -131,6 +131,10 @@ def test_other_classes_start_anew() -> None:
     model = inherit(with_classes(narrow("mobilenet_v2"), 3), source)
     assert model.info.recipe["fresh"] == ["row21.linear"]
     assert inherit(narrow("mobilenet_v2"), source).info.recipe["fresh"] == []
+    named = with_info(source, classes=tuple("abcdefghij"))
+    assert inherit(narrow("mobilenet_v2"), named).info.classes == named.info.classes
+    other = inherit(narrow("mobilenet_v2"), named, classes=tuple("qrstuvwxyz"))
+    assert other.info.recipe["fresh"] == ["row21.linear"] and other.info.classes == tuple("qrstuvwxyz")
 
 
 def test_a_narrow_residual_that_the_wide_one_lacks() -> None:

@@ -6,6 +6,8 @@ from mobilenets.weights.fetch import resolve
 from mobilenets.weights.inherit import estimate_norm, inherit
 from mobilenets.weights.load import load_weights, restore_norm
 from mobilenets.weights.names import ORIGINS, Conventions
+from mobilenets.weights.pickles import convert_pickle
+from mobilenets.weights.pretrained import pretrained
 from mobilenets.weights.published import PUBLISHED, Published, published_for
 
 __all__ = [
@@ -15,9 +17,11 @@ __all__ = [
     "Converted",
     "Published",
     "convert",
+    "convert_pickle",
     "estimate_norm",
     "inherit",
     "load_weights",
+    "pretrained",
     "published_for",
     "resolve",
     "restore_norm",
