@@ -177,6 +177,21 @@ def test_statistics_are_estimated() -> None:
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+def test_folded_batch_norm_is_given_back_not_estimated() -> None:
+    """Estimated, a folded layer's scale would be lost: its batch norm has none."""
+    source = build(small("mobilenet_v1", 1.0), 10).eval()
+    source = with_info(source, recipe={"folded": True})
+    asked = inherit(narrow("mobilenet_v1"), source).info.recipe
+    assert asked["folded"] and not asked["estimate"]
+    images = torch.randn(8, 3, 64, 64)
+    neutral = inherit(narrow("mobilenet_v1"), source)
+    model = inherit(narrow("mobilenet_v1"), source, [images])
+    assert not model.info.recipe["folded"] and not model.info.recipe["estimate"]
+    with torch.inference_mode():
+        assert torch.allclose(model(images), neutral(images), atol=1e-4)
+    assert model.get_submodule("row05.pointwise.bn").weight.std() > 0
+
+
 def copy_of(model: MobileNet) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in model.state_dict().items()}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from mobilenets.table.nodes import (
     WindowPool,
 )
 from mobilenets.table.rows import Network, Row
+from mobilenets.weights.load import restore_norm
 
 _CHANNELS = {
     "out", "expand", "expand2", "growth", "groups", "squeeze", "expand1", "expand3", "conv1", "reduce3", "conv3",
@@ -56,8 +58,8 @@ def inherit(
         network: rows of the same operators, kernels and strides, nowhere wider than the source's.
         source: the wider model; it stays as it is.
         batches: normalised images, (n, c, h, w), that batch norm's statistics are estimated on: those of the source
-            hold for all its channels only. Without any they stay the source's, and `info.recipe["estimate"]` is true
-            where the widths differ.
+            hold for all its channels only. Without any they stay the source's, and `info.recipe` asks for them:
+            `folded` for `restore_norm`, else `estimate` where the widths differ.
         classes: names of the outputs; the source's where there are none and their number is the same.
 
     Raises:
@@ -75,14 +77,18 @@ def inherit(
             state |= _taken(node, kept)
     model.load_state_dict(state)
     narrower = any(len(kept.of(name)) < _channels(node) for name, node in kept.source.items() if name in kept.nodes)
-    first = next(iter(batches := iter(batches)), None)
-    if first is not None:
-        estimate_norm(model, _chained(first, batches))
     before = source.info.recipe
+    folded, estimate = bool(before.get("folded")), narrower or bool(before.get("estimate"))
+    batches = iter(batches)
+    if (first := next(batches, None)) is not None:
+        # folded batch norm has no scale of its own to keep: it is given back, statistics and all
+        (restore_norm if folded else estimate_norm)(model, chain([first], batches))
+        folded = estimate = False
     recipe = {
+        "folded": folded,
         "fresh": sorted({*before.get("fresh", ()), *fresh}),
         "inherited_from": source.network.label if narrower else None,
-        "estimate": (narrower or bool(before.get("estimate"))) and first is None,
+        "estimate": estimate and not folded,
     }
     return with_info(model, recipe={**before, **recipe}).eval()
 
@@ -119,11 +125,6 @@ def estimate_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
     if not seen:
         raise MisuseError("batch norm cannot be estimated without images: give at least one batch of two.")
     return model
-
-
-def _chained(first: Tensor, rest: Iterable[Tensor]) -> Iterable[Tensor]:
-    yield first
-    yield from rest
 
 
 def _same_family(network: Network, source: Network) -> None:

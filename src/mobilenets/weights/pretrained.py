@@ -35,7 +35,7 @@ def pretrained(
     The source may be one of our checkpoints or another project's file, of the network's width or wider (see `inherit`),
     at any resolution. A classifier of other classes starts anew. `info.recipe` says what was done: `weights`, `origin`,
     `folded` (batch norm wants `restore_norm` before training), `fresh` (what starts anew), `inherited_from`, and
-    `estimate` (batch norm wants `estimate_norm`).
+    `estimate` (batch norm wants `estimate_norm`; never with `folded`, where `restore_norm` does it).
 
     Args:
         network: the table to start; its padding and epsilon become those of the weights.
