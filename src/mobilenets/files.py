@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name, then renamed. Where runs and caches lie."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write bytes whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def cache_folder() -> Path:
+    """`MOBILENETS_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("MOBILENETS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilenets"
 
 
 def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) -> Path:

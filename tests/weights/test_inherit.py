@@ -12,7 +12,7 @@ import torch
 from making import imagenet_sample, lively, small
 from mobilenets.data.decode import load_image
 from mobilenets.errors import MisuseError
-from mobilenets.model import MobileNet, build, normalise
+from mobilenets.model import MobileNet, build, normalise, with_info
 from mobilenets.table import lower, scale
 from mobilenets.table.nodes import Add, BatchNorm, Convolution
 from mobilenets.table.rows import Network, with_classes
@@ -131,6 +131,10 @@ def test_other_classes_start_anew() -> None:
     model = inherit(with_classes(narrow("mobilenet_v2"), 3), source)
     assert model.info.recipe["fresh"] == ["row21.linear"]
     assert inherit(narrow("mobilenet_v2"), source).info.recipe["fresh"] == []
+    named = with_info(source, classes=tuple("abcdefghij"))
+    assert inherit(narrow("mobilenet_v2"), named).info.classes == named.info.classes
+    other = inherit(narrow("mobilenet_v2"), named, classes=tuple("qrstuvwxyz"))
+    assert other.info.recipe["fresh"] == ["row21.linear"] and other.info.classes == tuple("qrstuvwxyz")
 
 
 def test_a_narrow_residual_that_the_wide_one_lacks() -> None:
@@ -171,6 +175,21 @@ def test_statistics_are_estimated() -> None:
     with pytest.raises(MisuseError, match="at least one batch of two"):
         estimate_norm(model, [images[:1]])
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_folded_batch_norm_is_given_back_not_estimated() -> None:
+    """Estimated, a folded layer's scale would be lost: its batch norm has none."""
+    source = build(small("mobilenet_v1", 1.0), 10).eval()
+    source = with_info(source, recipe={"folded": True})
+    asked = inherit(narrow("mobilenet_v1"), source).info.recipe
+    assert asked["folded"] and not asked["estimate"]
+    images = torch.randn(8, 3, 64, 64)
+    neutral = inherit(narrow("mobilenet_v1"), source)
+    model = inherit(narrow("mobilenet_v1"), source, [images])
+    assert not model.info.recipe["folded"] and not model.info.recipe["estimate"]
+    with torch.inference_mode():
+        assert torch.allclose(model(images), neutral(images), atol=1e-4)
+    assert model.get_submodule("row05.pointwise.bn").weight.std() > 0
 
 
 def copy_of(model: MobileNet) -> dict[str, torch.Tensor]:

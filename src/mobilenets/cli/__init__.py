@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
     "predict": "Label images with a checkpoint or an exported file.",
     "export": "Write a checkpoint as ONNX with preprocessing inside, and verify it.",
+    "convert": "Take the tensors out of a pickle (.pth) and write them as safetensors.",
     "bench": "Measure the latency of a checkpoint, an exported file or a network.",
     "list": "Networks in the index.",
     "show": "A network's table as the paper prints it, with what each row costs.",

@@ -78,7 +78,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     if path.suffix in {".pth", ".pt", ".pkl", ".ckpt", ".bin"}:
         raise MisuseError(
-            f"{path}: a pickle can run code when it is opened, so it is refused: give a .safetensors file."
+            f"{path}: a pickle can run code when it is opened, so it is refused. `mobilenets convert {path} "
+            f"{path.with_suffix('.safetensors')}` takes the tensors out of it, and runs nothing."
         )
     if not path.is_file():
         raise MisuseError(f"no such checkpoint: {path}.")

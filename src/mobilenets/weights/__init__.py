@@ -2,18 +2,28 @@
 
 from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
+from mobilenets.weights.fetch import resolve
 from mobilenets.weights.inherit import estimate_norm, inherit
 from mobilenets.weights.load import load_weights, restore_norm
 from mobilenets.weights.names import ORIGINS, Conventions
+from mobilenets.weights.pickles import convert_pickle
+from mobilenets.weights.pretrained import pretrained
+from mobilenets.weights.published import PUBLISHED, Published, published_for
 
 __all__ = [
     "ORIGINS",
+    "PUBLISHED",
     "Conventions",
     "Converted",
+    "Published",
     "convert",
+    "convert_pickle",
     "estimate_norm",
     "inherit",
     "load_weights",
+    "pretrained",
+    "published_for",
+    "resolve",
     "restore_norm",
     "with_channels",
 ]

@@ -8,15 +8,16 @@ before any training, against 21 by the filters' norms times those weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mobilenets.errors import MisuseError
-from mobilenets.model import Info, MobileNet, evaluating
+from mobilenets.model import Info, MobileNet, evaluating, with_info
 from mobilenets.table.nodes import (
     INPUT,
     Activation,
@@ -33,6 +34,7 @@ from mobilenets.table.nodes import (
     WindowPool,
 )
 from mobilenets.table.rows import Network, Row
+from mobilenets.weights.load import restore_norm
 
 _CHANNELS = {
     "out", "expand", "expand2", "growth", "groups", "squeeze", "expand1", "expand3", "conv1", "reduce3", "conv3",
@@ -44,38 +46,51 @@ Index = Tensor
 """Numbers of the source's channels that are kept, in order."""
 
 
-def inherit(network: Network, source: MobileNet, batches: Iterable[Tensor] = ()) -> MobileNet:
+def inherit(
+    network: Network, source: MobileNet, batches: Iterable[Tensor] = (), *, classes: Sequence[str] = ()
+) -> MobileNet:
     """A network that starts from the weights of a wider one of its family; in evaluation mode.
 
-    Equal widths give equal weights. Padding, epsilon, preprocessing (but the resolution) and class names come from the
-    source. A classifier of another number of classes starts anew, and `info.recipe` says so.
+    Equal widths give equal weights. Padding, epsilon and preprocessing (but the resolution) come from the source. A
+    classifier of other classes starts anew, and `info.recipe` says so.
 
     Args:
         network: rows of the same operators, kernels and strides, nowhere wider than the source's.
         source: the wider model; it stays as it is.
         batches: normalised images, (n, c, h, w), that batch norm's statistics are estimated on: those of the source
-            hold for all its channels only. Without any they stay the source's, and `info.recipe["estimate"]` is true
-            where the widths differ.
+            hold for all its channels only. Without any they stay the source's, and `info.recipe` asks for them:
+            `folded` for `restore_norm`, else `estimate` where the widths differ.
+        classes: names of the outputs; the source's where there are none and their number is the same.
 
     Raises:
         MisuseError: another family, a wider network, or channels that cannot be chosen one by one (groups, attention).
     """
     _same_family(network, source.network)
-    model = _empty(network, source)
+    theirs = source.info.classes
+    anew = network.classes != source.network.classes or bool(classes and theirs and tuple(classes) != theirs)
+    model = _empty(network, source, tuple(classes) if classes or anew else theirs)
     kept = _Kept(model, source)
-    fresh = [kept.head] if model.network.classes != source.network.classes else []
+    fresh = [kept.head] if anew else []
     state = model.state_dict()
     for node in model.nodes:
         if node.name not in fresh:
             state |= _taken(node, kept)
     model.load_state_dict(state)
     narrower = any(len(kept.of(name)) < _channels(node) for name, node in kept.source.items() if name in kept.nodes)
-    first = next(iter(batches := iter(batches)), None)
-    if first is not None:
-        estimate_norm(model, _chained(first, batches))
-    recipe = {"inherited_from": source.network.label, "fresh": fresh, "estimate": narrower and first is None}
-    model.info = replace(model.info, recipe={**source.info.recipe, **recipe})
-    return model.eval()
+    before = source.info.recipe
+    folded, estimate = bool(before.get("folded")), narrower or bool(before.get("estimate"))
+    batches = iter(batches)
+    if (first := next(batches, None)) is not None:
+        # folded batch norm has no scale of its own to keep: it is given back, statistics and all
+        (restore_norm if folded else estimate_norm)(model, chain([first], batches))
+        folded = estimate = False
+    recipe = {
+        "folded": folded,
+        "fresh": sorted({*before.get("fresh", ()), *fresh}),
+        "inherited_from": source.network.label if narrower else None,
+        "estimate": estimate and not folded,
+    }
+    return with_info(model, recipe={**before, **recipe}).eval()
 
 
 @torch.no_grad()
@@ -112,11 +127,6 @@ def estimate_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
     return model
 
 
-def _chained(first: Tensor, rest: Iterable[Tensor]) -> Iterable[Tensor]:
-    yield first
-    yield from rest
-
-
 def _same_family(network: Network, source: Network) -> None:
     ours, theirs = [_kind(row) for row in network.rows], [_kind(row) for row in source.rows]
     settings = [(n.in_channels, n.gate, n.squeeze, n.layer_scale) for n in (network, source)]
@@ -134,13 +144,12 @@ def _kind(row: Row) -> tuple[Any, ...]:
     return (type(row), *(getattr(row, f.name) for f in fields(row) if f.name not in _CHANNELS))
 
 
-def _empty(network: Network, source: MobileNet) -> MobileNet:
+def _empty(network: Network, source: MobileNet, classes: tuple[str, ...]) -> MobileNet:
     """The module to fill: the network under the source's conventions."""
     theirs = source.network
     table = replace(network, padding=theirs.padding, bn_eps=theirs.bn_eps, bn_momentum=theirs.bn_momentum)
-    names = source.info.classes if table.classes == theirs.classes else ()
     preprocessing = replace(source.info.preprocessing, resolution=table.resolution)
-    return MobileNet(table, info=Info(names, preprocessing), dropout=source.dropout, training=source.as_trained)
+    return MobileNet(table, info=Info(classes, preprocessing), dropout=source.dropout, training=source.as_trained)
 
 
 class _Kept:
@@ -247,7 +256,8 @@ class _Kept:
         if (bn := self.norms.get(name)) is not None:
             slope = self.weights[f"{bn}.weight"].abs()
             strength = strength if (slope == slope[0]).all() else slope
-        return strength / strength.mean().clamp(min=1e-12)
+        score: Tensor = strength / strength.mean().clamp(min=1e-12)
+        return score
 
 
 def _channels(node: Node) -> int:
