@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -354,7 +355,9 @@ class Training:
         module: nn.Module = self.model if self.matching is None else self.matching
         if self.world.size > 1:
             gpus = [self.world.local] if self.device.type == "cuda" else None
-            return nn.parallel.DistributedDataParallel(module, device_ids=gpus, broadcast_buffers=False)
+            with warnings.catch_warnings():  # newer versions have another word for it, which older ones lack
+                warnings.simplefilter("ignore", FutureWarning)
+                return nn.parallel.DistributedDataParallel(module, device_ids=gpus, broadcast_buffers=False)
         if self.recipe.compile:
             return torch.compile(module)
         return module

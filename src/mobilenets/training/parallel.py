@@ -101,7 +101,12 @@ def join() -> World:
         restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
     )
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # torchrun's workers share its store over restarts: without a prefix they would find dead processes' addresses
+        store, _, _ = next(distributed.rendezvous("env://"))
+        distributed.init_process_group(
+            "nccl" if torch.cuda.is_available() else "gloo",
+            store=distributed.PrefixStore(f"restart{world.restarts}", store), rank=world.rank, world_size=size,
+        )  # fmt: skip
         if world.device.type == "cuda":
             torch.cuda.set_device(world.device)
     return world

@@ -13,6 +13,7 @@ from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
+from mobilenets.weights import pretrained
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,7 @@ def begin_from(
         CheckpointError: weights of another network.
     """
     torch.manual_seed(seed)
-    model = None
-    if str(weights) != "none":
-        from mobilenets.weights import pretrained
-
-        model = pretrained(network, weights, classes=classes, note=note)
+    model = pretrained(network, weights, classes=classes, note=note)
     if model is None:
         return Start(build(network, classes, training=True))
     told = model.info.recipe
