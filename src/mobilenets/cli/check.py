@@ -178,6 +178,8 @@ def _finding_table(report: Report, limit: int) -> Any:
 
 
 def _example(finding: Finding, root: Path) -> str:
-    names = [str(path).removeprefix(f"{root}/") for path in finding.paths]
+    from mobilenets.doctor.findings import below
+
+    names = [below(path, root) for path in finding.paths]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
     return f"{shown}: {finding.message}" if shown else finding.message

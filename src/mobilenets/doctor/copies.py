@@ -30,6 +30,8 @@ MIN_CONTRAST = 4.0
 """Standard deviation of a thumbnail's pixels below which there is nothing to compare, of 255."""
 
 _ROUGHLY = 0.5  # correlation before alignment below which no small crop is the reason
+_PART = 0.3  # how much less alike a part may be than the whole
+_PLAIN = 0.05  # a part with less than this share of all detail is not judged
 _SHIFT = 0.08  # largest shift of an edge that a crop explains, as part of the image
 _BLOCK = 512  # images (hashes) and pairs compared at once are bounded by this squared
 _PAIRS = 4096
@@ -151,7 +153,7 @@ def likeness(left: Thumbs, right: Thumbs) -> Floats:
     result = np.full(len(a), -1.0, np.float32)
     if len(rough):
         a, b = _aligned(a[rough], b[rough])
-        result[rough] = _correlation(_detail(a), _detail(b))
+        result[rough] = np.minimum(_correlation(_detail(a[:, 1:-1, 1:-1]), _detail(b[:, 1:-1, 1:-1])), _worst(a, b))
     return result
 
 
@@ -180,11 +182,32 @@ def _aligned(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return a + half, b - half
 
 
+def _worst(a: Floats, b: Floats) -> Floats:
+    """Likeness of the part (a quarter or the centre) that is least alike, raised by what a part may fall behind.
+
+    A frame, or a horizon at the same height, makes different pictures alike as a whole.
+    """
+    side = a.shape[1]
+    near, far, centre = slice(1, side // 2), slice(side // 2, -1), slice(side // 5, -(side // 5))
+    found = np.ones(len(a), np.float32)
+    whole = _energy(a[:, 1:-1, 1:-1]) + _energy(b[:, 1:-1, 1:-1])
+    for rows, columns in ((near, near), (near, far), (far, near), (far, far), (centre, centre)):
+        part_a, part_b = a[:, rows, columns], b[:, rows, columns]
+        energy = _energy(part_a) + _energy(part_b)
+        alike = 1 - _energy(part_a - part_b) / (energy + 1e-6) + _PART
+        found = np.where(energy > _PLAIN * whole, np.minimum(found, alike), found)
+    return found
+
+
+def _energy(values: Floats) -> Floats:
+    energy: Floats = np.square(_detail(values)).sum(axis=1)
+    return energy
+
+
 def _detail(values: Floats) -> Floats:
-    """Differences between neighbours, without the frame that a crop changes; n s s 3 -> n m."""
-    inner = values[:, 1:-1, 1:-1]
-    rows, columns = np.diff(inner, axis=1), np.diff(inner, axis=2)
-    return np.concatenate([rows.reshape(len(inner), -1), columns.reshape(len(inner), -1)], axis=1)
+    """Differences between neighbours; n s s 3 -> n m."""
+    rows, columns = np.diff(values, axis=1), np.diff(values, axis=2)
+    return np.concatenate([rows.reshape(len(values), -1), columns.reshape(len(values), -1)], axis=1)
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:

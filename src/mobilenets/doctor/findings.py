@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,3 +115,8 @@ def worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Findings by severity, then kind; within a kind in the order given."""
     kinds = list(KINDS)
     return tuple(sorted(findings, key=lambda f: (_SEVERITIES.index(f.severity), kinds.index(f.kind))))
+
+
+def below(path: Path, root: Path) -> str:
+    """A file as it is shown: from the root of the data set, whatever kind of path it is."""
+    return str(path).removeprefix(f"{root}{os.sep}")

@@ -37,7 +37,8 @@ def _size(sample: Sample) -> int | None:
 
 def _empty(sizes: dict[Path, int]) -> str:
     empty = [path for path, size in sizes.items() if size == 0]
-    return f"{len(empty)} files are empty (0 bytes), such as {empty[0]}." if empty else ""
+    count = "1 file is" if len(empty) == 1 else f"{len(empty)} files are"
+    return f"{count} empty (0 bytes), such as {empty[0]}." if empty else ""
 
 
 def _leaks(folder: Folder, sizes: dict[Path, int]) -> str:

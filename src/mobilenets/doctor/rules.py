@@ -88,10 +88,11 @@ def _sizes(items: Sequence[Item], facts: Sequence[Facts], resolution: int) -> It
     small = [(item.path, f) for item, f in zip(items, facts, strict=True) if 0 < ENLARGE * _short(f) < resolution]
     if small:
         paths, shorts = tuple(path for path, _ in small), [_short(fact) for _, fact in small]
-        most = f"{ENLARGE * max(shorts)} px or less" if len(small) == len(items) else "less"
+        span = f"{min(shorts)} px" if min(shorts) == max(shorts) else f"{min(shorts)} to {max(shorts)} px"
+        every = len(small) == len(items)
         message = (
-            f"{_images(paths)} of {len(items):,}: short side {min(shorts)} to {max(shorts)} px, less than a third of "
-            f"{resolution} px: use larger originals, or train at {most} (--resolution checks for another size)."
+            f"{len(small):,} of {len(items):,} images: short side {span}, less than a third of {resolution} px: "
+            + (f"train at {ENLARGE * max(shorts)} px or less." if every else "use larger originals.")
         )
         yield Finding("too small", "warning", paths, message)
     for item, fact in zip(items, facts, strict=True):
@@ -111,16 +112,16 @@ def of_others(others: Iterable[Path], sniff: Callable[[Path], bool]) -> Iterator
     rest: list[Path] = []
     for path in others:
         (photos if path.suffix.lower() in _PHOTOS or sniff(path) else rest).append(path)
-    for severity, paths, advice in (
-        ("warning", photos, "images under names that are not read: convert or rename them"),
-        ("note", rest, "no images by name or content; they are passed by"),
-    ):
-        if paths:
-            counts = Counter(path.suffix.lower() or "without extension" for path in paths).most_common()
-            found = ", ".join(f"{n} {suffix}" for suffix, n in counts)
-            yield Finding(
-                "left out", "warning" if severity == "warning" else "note", tuple(paths), f"{found}: {advice}."
-            )
+    if photos:
+        message = f"images under names that are not read ({_suffixes(photos)}): convert or rename them."
+        yield Finding("left out", "warning", tuple(photos), message)
+    if rest:
+        yield Finding("left out", "note", tuple(rest), f"no images ({_suffixes(rest)}): passed by.")
+
+
+def _suffixes(paths: Iterable[Path]) -> str:
+    counts = Counter(path.suffix.lower() or "without extension" for path in paths)
+    return ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
 
 
 def of_counts(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 from collections import defaultdict
@@ -14,17 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.data.decode import decode
-from mobilenets.doctor.findings import KINDS, Finding, Report
+from mobilenets.doctor.findings import KINDS, Finding, Report, below
 from mobilenets.drawing import figure, save_figure
 from mobilenets.errors import DataError
 
 _COLUMNS = 8
 _ROWS = 2  # of one kind
-_TILE, _GAP, _CAPTION, _HEADING, _EDGE = 1.3, 0.16, 0.56, 0.42, 0.3  # inches
-_TITLE = 0.75
+_LEAST = 2  # columns of a kind, so that its heading fits
+_TILE, _GAP, _CAPTION, _HEADING, _EDGE = 1.3, 0.16, 0.6, 0.56, 0.3  # inches
+_TITLE = 0.8
 _PIXELS = 200
 _SIDE_BY_SIDE = ("leak", "label conflict", "duplicate", "near duplicate", "mirrored copy")
-_COLOURS = {"fault": "firebrick", "warning": "darkorange", "note": "steelblue"}
+_REASONED = ("unreadable", "truncated", "wrong extension", "extreme aspect", "suspicious label")
+_COLOURS = {"fault": "firebrick", "warning": "chocolate", "note": "steelblue"}
 
 
 class _Tile(NamedTuple):
@@ -36,49 +39,88 @@ class _Tile(NamedTuple):
 _Block = tuple[_Tile, ...]
 
 
+class _Section(NamedTuple):
+    """One kind of finding on the sheet: heading, rows of blocks."""
+
+    kind: str
+    shown: str
+    severity: str
+    rows: list[list[_Block]]
+
+    @property
+    def columns(self) -> int:
+        """How wide it is, in tiles."""
+        return max(_LEAST, *(sum(map(len, row)) for row in self.rows))
+
+
+_Shelf = list[_Section]
+
+
+class _Page(NamedTuple):
+    """A figure measured in inches from its upper left corner."""
+
+    made: Any
+    width: float
+    height: float
+
+    def text(self, left: float, top: float, words: str, **style: Any) -> None:
+        self.made.text(left / self.width, 1 - top / self.height, words, va="top", parse_math=False, **style)
+
+    def box(self, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height as matplotlib takes them."""
+        page = (self.width, self.height)
+        return left / page[0], 1 - (top + height) / page[1], width / page[0], height / page[1]
+
+
 def draw_sheet(report: Report, path: Path) -> None:
     """Draw thumbnails of the findings, worst first, copies side by side; the file is written whole or not at all."""
-    sections = _sections(report)
-    rows = [[*_rows(blocks)] for _, _, blocks in sections]
-    height = _TITLE + _EDGE + sum(_HEADING + len(of) * (_TILE + _CAPTION) for of in rows)
-    width = 2 * _EDGE + _COLUMNS * (_TILE + _GAP) - _GAP
-    made = figure(width, height)
-    made.set_layout_engine("none")  # tiles have their places
-    at = _heading(made, report, width, height)
-    for (title, colour, _), of in zip(sections, rows, strict=True):
-        made.text(_EDGE / width, 1 - (at + 0.24) / height, title, fontsize=11, weight="bold", color=colour, va="center")
-        at += _HEADING
-        for row in of:
-            _draw_row(made, row, at, width, height)
-            at += _TILE + _CAPTION
-    save_figure(made, path)
+    shelves = _shelves(_sections(report))
+    heights = [_HEADING + max(len(section.rows) for section in shelf) * (_TILE + _CAPTION) for shelf in shelves]
+    width, height = 2 * _EDGE + _COLUMNS * (_TILE + _GAP) - _GAP, _TITLE + _EDGE + sum(heights)
+    page = _Page(figure(width, height), width, height)
+    page.made.set_layout_engine("none")  # tiles have their places
+    _draw_title(page, report)
+    top = _TITLE
+    for shelf, taken in zip(shelves, heights, strict=True):
+        left = _EDGE
+        for section in shelf:
+            _draw_section(page, section, left, top)
+            left += section.columns * (_TILE + _GAP)
+        top += taken
+    save_figure(page.made, path)
 
 
-def _heading(made: Any, report: Report, width: float, height: float) -> float:
+def _shelves(sections: Sequence[_Section]) -> list[_Shelf]:
+    """Sections from left to right as long as they fit, small ones beside each other."""
+    shelves: list[_Shelf] = []
+    for section in sections:
+        if shelves and sum(s.columns for s in shelves[-1]) + section.columns <= _COLUMNS:
+            shelves[-1].append(section)
+        else:
+            shelves.append([section])
+    return shelves
+
+
+def _draw_title(page: _Page, report: Report) -> None:
     found = report.to_dict()
     said = ", ".join(f"{found[key]:,} {key}" for key in ("faults", "warnings", "notes"))
-    made.text(_EDGE / width, 1 - 0.28 / height, str(report.root), fontsize=14, weight="bold", va="center")
     counts = ", ".join(f"{sum(of.values()):,} in {split}" for split, of in report.counts.items())
-    line = f"{report.images:,} images ({counts}): {said}"
-    made.text(_EDGE / width, 1 - 0.56 / height, line, fontsize=10, color="dimgrey", va="center")
-    return _TITLE
+    page.text(_EDGE, 0.18, str(report.root), fontsize=14, weight="bold")
+    page.text(_EDGE, 0.48, f"{report.images:,} images ({counts}): {said}", fontsize=10, color="dimgrey")
 
 
-def _sections(report: Report) -> list[tuple[str, str, list[_Block]]]:
-    """(title, colour, blocks) of every kind that has files to show."""
-    by_kind: dict[str, list[Finding]] = defaultdict(list)
+def _sections(report: Report) -> list[_Section]:
+    """Every kind that has files to show, worst first."""
+    by_kind: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in report.findings:
-        if any(not path.is_dir() for path in finding.paths if isinstance(path, Path)):
-            by_kind[finding.kind].append(finding)
+        if any(not (isinstance(path, Path) and path.is_dir()) for path in finding.paths):
+            by_kind[finding.kind, finding.severity].append(finding)
     sections = []
-    for kind, findings in by_kind.items():
+    for (kind, severity), findings in by_kind.items():
         blocks = [block for finding in findings for block in _blocks(finding, report.root)]
         shown = _spread(blocks, _ROWS * _COLUMNS // len(blocks[0]))
-        copies = kind in _SIDE_BY_SIDE
-        part = "all shown" if len(shown) == len(blocks) else f"{len(shown)} of {len(blocks):,} shown"
-        what = "groups" if copies else "files"
-        title = f"{kind}: {KINDS[kind]}  ({len(blocks):,} {what if len(blocks) > 1 else what[:-1]}, {part})"
-        sections.append((title, _COLOURS[findings[0].severity], shown))
+        count = f"{len(blocks):,}" if len(shown) == len(blocks) else f"{len(shown)} of {len(blocks):,} shown"
+        sections.append(_Section(kind, count, severity, list(_rows(shown))))
     return sections
 
 
@@ -95,15 +137,14 @@ def _blocks(finding: Finding, root: Path) -> Iterator[_Block]:
         captions[1] += f"\n+ {more} more" if more else ""
         yield tuple(_Tile(p, c, finding.severity) for p, c in zip(finding.paths, captions, strict=False))
         return
-    reason = re.split(r"[:;]|\. ", finding.message)[0].rstrip(".") if len(finding.paths) == 1 else ""
+    reason = re.split(r"[:;]|\. ", finding.message)[0].rstrip(".") if finding.kind in _REASONED else ""
     for path in finding.paths:
         yield (_Tile(path, "\n".join([_place(path, root), *textwrap.wrap(reason, 24)[:2]]), finding.severity),)
 
 
 def _place(path: Path, root: Path) -> str:
     """Folder and name, below each other and cut to a tile's width."""
-    shown = str(path).removeprefix(f"{root}/")
-    folder, _, name = shown.rpartition("/")
+    folder, name = os.path.split(below(path, root))
     return f"{_cut(folder)}\n{_cut(name)}" if folder else _cut(name)
 
 
@@ -116,23 +157,26 @@ def _rows(blocks: Sequence[_Block]) -> Iterator[list[_Block]]:
     yield from (list(blocks[i : i + per_row]) for i in range(0, len(blocks), per_row))
 
 
-def _draw_row(made: Any, row: Sequence[_Block], top: float, width: float, height: float) -> None:
+def _draw_section(page: _Page, section: _Section, left: float, top: float) -> None:
+    heading = f"{section.kind} ({section.shown})"
+    page.text(left, top + 0.06, heading, fontsize=10.5, weight="bold", color=_COLOURS[section.severity])
+    page.text(left, top + 0.28, KINDS[section.kind], fontsize=8, color="dimgrey")
+    for i, row in enumerate(section.rows):
+        _draw_row(page, row, left, top + _HEADING + i * (_TILE + _CAPTION))
+
+
+def _draw_row(page: _Page, row: Sequence[_Block], left: float, top: float) -> None:
     from matplotlib.patches import Rectangle
 
-    column = 0
     for block in row:
-        left = _EDGE + column * (_TILE + _GAP)
         if len(block) > 1:
             pad = _GAP / 3
             wide = len(block) * (_TILE + _GAP) - _GAP + 2 * pad
-            corner = ((left - pad) / width, 1 - (top + _TILE + _CAPTION - 0.06) / height)
-            size = (wide / width, (_TILE + _CAPTION - 0.06 + pad) / height)
-            made.add_artist(Rectangle(corner, *size, color=_COLOURS[block[0].severity], alpha=0.1, lw=0))
+            x, y, width, height = page.box(left - pad, top - pad, wide, _TILE + _CAPTION - 0.06)
+            page.made.add_artist(Rectangle((x, y), width, height, color=_COLOURS[block[0].severity], alpha=0.12, lw=0))
         for tile in block:
-            left = _EDGE + column * (_TILE + _GAP)
-            corner = (left / width, 1 - (top + _TILE) / height)
-            _draw_tile(made.add_axes((*corner, _TILE / width, _TILE / height)), tile)
-            column += 1
+            _draw_tile(page.made.add_axes(page.box(left, top, _TILE, _TILE)), tile)
+            left += _TILE + _GAP
 
 
 def _draw_tile(axes: Any, tile: _Tile) -> None:

@@ -87,11 +87,13 @@ def _walked(root: Path) -> Survey:
     stray = [path for path in _files(root) if is_image(path)]
     for folder, split in _split_folders(root):
         inside = _subfolders(folder)
+        if split == "test" and not inside:  # the labels of a competition's test images are kept back
+            continue
         classes[split] = (*classes.get(split, ()), *(f.name for f in inside))
         for class_folder in inside:
             items += (Item(image, split, class_folder.name) for image in walk_images(class_folder))
             others += _others(class_folder)
-        if folder != root and (inside or split != "test"):  # the labels of a competition's test images are kept back
+        if folder != root:
             stray += [path for path in _files(folder) if is_image(path)]
     return Survey(root, tuple(items), classes, tuple(others), tuple(stray))
 
@@ -137,8 +139,8 @@ def layout_findings(found: Survey) -> list[Finding]:
     if found.refused is not None and not findings:
         findings.append(Finding("layout", "fault", (found.root,), found.refused))
     if found.stray:
-        message = f"{len(found.stray)} images lie beside the class folders and are not read; move them into their class"
-        findings.append(Finding("outside classes", "warning", found.stray, f"{message}."))
+        message = "images beside the class folders are not read: move them into their class."
+        findings.append(Finding("outside classes", "warning", found.stray, message))
     return findings
 
 
@@ -154,10 +156,12 @@ def _empty_classes(found: Survey) -> Iterator[Finding]:
 def _unlike_train(found: Survey) -> Iterator[Finding]:
     if "train" not in found.classes:
         return
-    train = set(found.classes["train"])
+    train, used = set(found.classes["train"]), {(item.split, item.label) for item in found.items}
     for split in found.classes.keys() - {"train"}:
         folder = _folder_of(found.root, split)
         for name in sorted(set(found.classes[split]) - train, key=natural):
+            if (split, name) not in used:
+                continue  # told of already
             message = f"class {name!r} is in {split} and not in train: the network cannot learn it."
             yield Finding("classes", "fault", (folder / name,), f"{message} Give both the same class folders.")
         for name in sorted(train - set(found.classes[split]), key=natural):
