@@ -29,12 +29,14 @@ MIN_LIKENESS = 0.8
 MIN_CONTRAST = 4.0
 """Standard deviation of a thumbnail's pixels below which there is nothing to compare, of 255."""
 
-_ROUGHLY = 0.5  # correlation before alignment below which no small crop is the reason
+_ROUGHLY = 0.7  # correlation of the halved thumbnails below which no small crop is the reason
 _PART = 0.3  # how much less alike a part may be than the whole
 _PLAIN = 0.05  # a part with less than this share of all detail is not judged
 _SHIFT = 0.08  # largest shift of an edge that a crop explains, as part of the image
-_BLOCK = 512  # images (hashes) and pairs compared at once are bounded by this squared
-_PAIRS = 4096
+_ROWS, _COLUMNS = 256, 4096  # hashes compared at once
+_PAIRS = 4096  # candidates looked at before groups are joined
+_CACHED = 128  # thumbnails compared at once: what a processor's cache holds
+_MEMBERS = 8
 _LOWEST = 8
 
 
@@ -55,6 +57,13 @@ class Groups:
         """Put two things, and with them their groups, together."""
         a, b = self.find(i), self.find(j)
         self.root[max(a, b)] = min(a, b)
+
+    def join_all(self, pairs: Indices) -> None:
+        """Join many pairs (m 2); from here on `root` names each thing's group itself, so that it can be compared."""
+        for i, j in pairs.tolist():
+            self.join(i, j)
+        while not np.array_equal(above := self.root[self.root], self.root):
+            self.root = above
 
     def several(self) -> list[list[int]]:
         """Groups of two and more, each in order."""
@@ -100,30 +109,44 @@ def near_duplicates(thumbs: Thumbs, usable: NDArray[np.bool_]) -> tuple[Groups, 
         usable: which of them to compare, n.
     """
     kept = np.flatnonzero(usable & (contrast(thumbs) >= MIN_CONTRAST))
-    of = hashes(thumbs[kept])
-    same, mirrored = Groups(len(thumbs)), Groups(len(thumbs))
-    for pairs in _candidates(of, of):
-        _join(thumbs, kept[pairs], same, (same,), flip=False)
-    for pairs in _candidates(of, mirrored_hashes(of)):
-        _join(thumbs, kept[pairs], mirrored, (same, mirrored), flip=True)
-    return same, mirrored
+    of, rough = hashes(thumbs[kept]), _rough(thumbs[kept])
+    same, mirrored = Groups(len(kept)), Groups(len(kept))
+    for pairs in _candidates(of, of, (same,)):
+        near = pairs[_product(rough, rough, pairs) >= _ROUGHLY]
+        same.join_all(near[likeness(thumbs, thumbs, kept[near]) >= MIN_LIKENESS])
+    flipped, rough_flipped = thumbs[:, :, ::-1], rough[:, :, ::-1]
+    for pairs in _candidates(of, mirrored_hashes(of), (same, mirrored)):
+        near = pairs[_product(rough, rough_flipped, pairs) >= _ROUGHLY]
+        mirrored.join_all(near[likeness(thumbs, flipped, kept[near]) >= MIN_LIKENESS])
+    return _among(same, kept, len(thumbs)), _among(mirrored, kept, len(thumbs))
 
 
-def _join(thumbs: Thumbs, pairs: Indices, into: Groups, known: tuple[Groups, ...], *, flip: bool) -> None:
-    """Join the pairs that are copies; those already together are not compared again, which tames long bursts."""
-    for start in range(0, len(pairs), _PAIRS):
-        part = pairs[start : start + _PAIRS]
-        part = np.array(
-            [p for p in part.tolist() if all(g.find(p[0]) != g.find(p[1]) for g in known)], np.int64
-        ).reshape(-1, 2)
-        second = thumbs[part[:, 1]]
-        alike = likeness(thumbs[part[:, 0]], second[:, :, ::-1] if flip else second) >= MIN_LIKENESS
-        for i, j in part[alike].tolist():
-            into.join(i, j)
+def _rough(thumbs: Thumbs) -> Floats:
+    """Grey thumbnails of half the size, of mean 0 and length 1; n s s 3 -> n s/2 s/2."""
+    n, side = len(thumbs), thumbs.shape[1] // 2
+    found = thumbs.reshape(n, side, 2, side, 2, 3).mean(axis=(2, 4, 5), dtype=np.float32)
+    found -= found.mean(axis=(1, 2), keepdims=True)
+    scaled: Floats = found / (np.linalg.norm(found, axis=(1, 2), keepdims=True) + 1e-6)
+    return scaled
 
 
-def _candidates(left: Hashes, right: Hashes) -> Iterator[Indices]:
-    """Pairs i < j whose hashes share a byte and differ in at most `MAX_BITS`; each once, in blocks m 2."""
+def _product(left: Floats, right: Floats, pairs: Indices) -> Floats:
+    products: Floats = np.einsum("nhw,nhw->n", left[pairs[:, 0]], right[pairs[:, 1]])
+    return products
+
+
+def _among(groups: Groups, kept: Indices, n: int) -> Groups:
+    """Groups of some things as groups of all n."""
+    found = Groups(n)
+    found.root[kept] = kept[groups.root]
+    return found
+
+
+def _candidates(left: Hashes, right: Hashes, groups: tuple[Groups, ...]) -> Iterator[Indices]:
+    """Pairs i < j, in blocks m 2, whose hashes share a byte and differ in at most `MAX_BITS`; each once.
+
+    What is in one group already is not compared again, which tames long bursts of one picture.
+    """
     bytes_left, bytes_right = (h.view(np.uint8).reshape(-1, 8) for h in (left, right))
     for band in range(8):
         order = np.argsort(bytes_right[:, band], kind="stable")
@@ -131,30 +154,55 @@ def _candidates(left: Hashes, right: Hashes) -> Iterator[Indices]:
         for value in range(256):
             others = order[starts[value] : starts[value + 1]]
             ours = np.flatnonzero(bytes_left[:, band] == value) if len(others) else others
-            for block in (ours[i : i + _BLOCK] for i in range(0, len(ours), _BLOCK)):
-                yield from _close(left, right, block, others, band)
+            for i in range(0, len(ours), _ROWS):
+                block, facing = ours[i : i + _ROWS], _few_of_each(others, groups)
+                for j in range(0, len(facing), _COLUMNS):
+                    yield from _apart(_close(left, right, block, facing[j : j + _COLUMNS], band), groups)
 
 
-def _close(left: Hashes, right: Hashes, block: Indices, others: Indices, band: int) -> Iterator[Indices]:
-    for start in range(0, len(others), _PAIRS):
-        part = others[start : start + _PAIRS]
-        differ = left[block][:, None] ^ right[part][None]
-        i, j = np.nonzero((np.bitwise_count(differ) <= MAX_BITS) & (block[:, None] < part[None]))
-        earlier = (differ[i, j, None].view(np.uint8)[:, :band] == 0).any(axis=1)  # found by an earlier band
-        if len(pairs := np.stack([block[i], part[j]], axis=1)[~earlier]):
-            yield pairs
+def _few_of_each(members: Indices, groups: tuple[Groups, ...]) -> Indices:
+    """Things without most of those that are known to be alike: `_MEMBERS` of a group stand for it."""
+    for group in groups:
+        roots = group.root[members]
+        order = np.argsort(roots, kind="stable")
+        starts = np.searchsorted(roots[order], roots[order])
+        members = members[np.sort(order[np.arange(len(members)) - starts < _MEMBERS])]
+    return members
 
 
-def likeness(left: Thumbs, right: Thumbs) -> Floats:
-    """How alike two pictures are where a small crop is allowed for: a correlation, -1 to 1; m s s 3, m s s 3 -> m."""
-    a, b = _normalised(left), _normalised(right)
-    found = np.einsum("nhwc,nhwc->n", a, b, dtype=np.float32) / np.float32(a[0].size if len(a) else 1)
-    rough = np.flatnonzero(found >= _ROUGHLY)
-    result = np.full(len(a), -1.0, np.float32)
-    if len(rough):
-        a, b = _aligned(a[rough], b[rough])
-        result[rough] = np.minimum(_correlation(_detail(a[:, 1:-1, 1:-1]), _detail(b[:, 1:-1, 1:-1])), _worst(a, b))
-    return result
+def _apart(pairs: Indices, groups: tuple[Groups, ...]) -> Iterator[Indices]:
+    """Pairs in blocks, without those that are in one group by the time they are reached."""
+    for start in range(0, len(pairs), _PAIRS):
+        part = pairs[start : start + _PAIRS]
+        apart = np.all([group.root[part[:, 0]] != group.root[part[:, 1]] for group in groups], axis=0)
+        if apart.any():
+            yield part[apart]
+
+
+def _close(left: Hashes, right: Hashes, ours: Indices, others: Indices, band: int) -> Indices:
+    differ = left[ours][:, None] ^ right[others][None]
+    i, j = np.nonzero((np.bitwise_count(differ) <= MAX_BITS) & (ours[:, None] < others[None]))
+    # a byte that agrees in an earlier band: found there
+    earlier = (differ[i, j, None].view(np.uint8)[:, :band] == 0).any(axis=1)
+    pairs: Indices = np.stack([ours[i], others[j]], axis=1)[~earlier]
+    return pairs
+
+
+def likeness(left: Thumbs, right: Thumbs, pairs: Indices) -> Floats:
+    """How alike two pictures are where a small crop is allowed for: a correlation, -1 to 1.
+
+    Args:
+        left: thumbnails, n s s 3.
+        right: thumbnails, n s s 3.
+        pairs: indices into both, m 2.
+    """
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _CACHED):
+        part = pairs[start : start + _CACHED]
+        a, b = _aligned(_normalised(left[part[:, 0]]), _normalised(right[part[:, 1]]))
+        whole = _correlation(_detail(a[:, 1:-1, 1:-1]), _detail(b[:, 1:-1, 1:-1]))
+        found[start : start + _CACHED] = np.minimum(whole, _worst(a, b))
+    return found
 
 
 def _normalised(thumbs: Thumbs) -> Floats:

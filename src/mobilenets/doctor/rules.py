@@ -44,7 +44,6 @@ _PHOTOS = frozenset(
     (".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".psd", ".tga")
 )
 _MAX_CLOSEST = 128  # members of a group among which the closest pair is looked for
-_BLOCK = 2048  # pairs compared at once
 
 
 def of_files(items: Sequence[Item], facts: Sequence[Facts], thumbs: Thumbs, resolution: int) -> Iterator[Finding]:
@@ -197,8 +196,5 @@ def _closest_first(members: Sequence[int], items: Sequence[Item], thumbs: Thumbs
     pairs = list(itertools.combinations(near, 2))
     if len(places) > 1:
         pairs = [(i, j) for i, j in pairs if items[i][1:] != items[j][1:]]
-    left, right = np.array(pairs).T
-    blocks = range(0, len(pairs), _BLOCK)
-    scores = np.concatenate([likeness(thumbs[left[k : k + _BLOCK]], thumbs[right[k : k + _BLOCK]]) for k in blocks])
-    pair = pairs[int(scores.argmax())]
+    pair = pairs[int(likeness(thumbs, thumbs, np.array(pairs)).argmax())]
     return [*pair, *(i for i in members if i not in pair)]
