@@ -117,6 +117,16 @@ def test_two_tone_pictures_do_not_collide() -> None:
     assert len(groups(found)[0].several()) <= 1
 
 
+def test_a_long_burst_is_one_group(pictures: list[Image.Image]) -> None:
+    generator = np.random.default_rng(0)
+    frames = thumb(pictures[0])[None] + generator.integers(-4, 5, (2000, THUMB_PX, THUMB_PX, 3))
+    others = np.stack([thumb(image) for image in pictures[1:]])
+    thumbs = np.concatenate([others, frames.clip(0, 255).astype(np.uint8)])
+    same, mirrored = near_duplicates(thumbs, np.ones(len(thumbs), bool))
+    assert same.several() == [list(range(N - 1, N - 1 + 2000))]
+    assert mirrored.several() == []
+
+
 def test_unusable_images_are_not_compared(pictures: list[Image.Image]) -> None:
     thumbs = np.stack([thumb(image) for image in [pictures[0], pictures[0], pictures[1]]])
     same, _ = near_duplicates(thumbs, np.array([True, False, True]))
