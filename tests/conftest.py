@@ -14,6 +14,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 Table = dict[str, Any]
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub: those of downloads have a server of their own
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

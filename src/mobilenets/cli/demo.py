@@ -42,7 +42,9 @@ def run(
                 photos, per_class_train=400, per_class_val=60, size=96, workers=os.cpu_count() or 1
             )
             display.note(f"drew {460 * len(scenes.KINDS)} scenes in {time.perf_counter() - begin:.0f} s: {photos}")
-        result = fit(photos, budget, minutes=minutes, out=folder / "fit", overwrite=overwrite, watcher=display)
+        result = fit(
+            photos, budget, minutes=minutes, out=folder / "fit", weights="none", overwrite=overwrite, watcher=display
+        )  # the same everywhere, with or without a network
     if json:
         print_json(result.report)
     else:

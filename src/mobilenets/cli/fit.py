@@ -21,6 +21,7 @@ def run(
     device: str = "local",
     threads: int = 1,
     seed: int = 0,
+    weights: str = "auto",
     out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -36,6 +37,8 @@ def run(
         device: where latency is measured: local.
         threads: threads of the artifact's runtime.
         seed: of split, search and training.
+        weights: what networks start from: auto (the best published ones that can be had, else none), imagenet, none, a
+            safetensors file, or hf://owner/repo.
         out: run folder; the next free runs/fitN unless given.
         resume: go on with the interrupted run in --out.
         overwrite: write into a folder that exists.
@@ -45,8 +48,8 @@ def run(
 
     with Display() as display:
         result = fit(
-            data, budget, minutes=minutes, out=out, device=device, threads=threads, seed=seed, resume=resume,
-            overwrite=overwrite, watcher=display,
+            data, budget, minutes=minutes, out=out, device=device, threads=threads, seed=seed, weights=weights,
+            resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

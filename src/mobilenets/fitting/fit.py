@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import shlex
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import torch
 
 from mobilenets.data.cache import Squares, native_size
 from mobilenets.data.folder import Folder, open_folder
-from mobilenets.errors import BudgetUnmetError, MisuseError, MobileNetsError
+from mobilenets.doctor import glance
+from mobilenets.errors import BudgetUnmetError, CheckpointError, MisuseError, MobileNetsError
 from mobilenets.exports import Verification, export, sample_images
-from mobilenets.files import run_folder, write_text
+from mobilenets.files import run_folder
 from mobilenets.fitting.budget import Budget, parse_budget
 from mobilenets.fitting.candidates import (
     GONE,
@@ -31,21 +31,31 @@ from mobilenets.fitting.candidates import (
     grid,
     mark,
     mark_slow,
-    prediction_error,
     spread,
     with_latency,
     within_counts,
     within_sight,
 )
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
+from mobilenets.fitting.reporting import Outcome, write_report
 from mobilenets.fitting.state import State
-from mobilenets.latency import Latency, local_table, processor, time_session
-from mobilenets.model import MobileNet, build, load, save, versions
-from mobilenets.prediction import evaluate_samples, open_model
-from mobilenets.report import draw
-from mobilenets.runtime import describe, open_artifact
+from mobilenets.latency import Latency, local_table, time_session
+from mobilenets.model import MobileNet, load, save, with_info
+from mobilenets.runtime import open_artifact
 from mobilenets.search import successive_halving
-from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits, run_files
+from mobilenets.training import (
+    STATE,
+    Finetune,
+    Recipe,
+    Training,
+    Watcher,
+    execute,
+    load_splits,
+    recipe_named,
+    run_files,
+)  # fmt: skip
+from mobilenets.training.start import Start, begin_from, calibrate
+from mobilenets.training.state import load_state
 
 TIMING_SHARE = 0.04
 """Part of the training time that timing the candidates' training may take: on a busy machine it is slow too."""
@@ -87,6 +97,7 @@ def fit(
     device: str = "local",
     threads: int = 1,
     seed: int = 0,
+    weights: str | Path = "auto",
     resume: bool = False,
     overwrite: bool = False,
     watcher: Watcher | None = None,
@@ -101,6 +112,8 @@ def fit(
         device: where latency is measured: `local`.
         threads: threads of the artifact's runtime.
         seed: of split, search and training.
+        weights: what networks start from: a file, `hf://owner/repo`, `imagenet`, `auto` or `none`. Those that it has
+            nothing for start from random weights.
         resume: go on with the interrupted run in `out`.
         overwrite: write into a folder that exists.
         watcher: told about progress.
@@ -125,7 +138,7 @@ def fit(
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS))
     counted = within_counts(within_sight(grid(len(folder.classes)), native_px), limits)
     given = [budget] if isinstance(budget, str) else list(budget)
-    asked = State(Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed)
+    asked = State(Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights))
     if resume:
         state = _resumed(out, asked)
         run = state.path.parent
@@ -139,6 +152,8 @@ def fit(
         _clear(run)
         state.write()
     watcher.started(run)
+    for remark in glance(open_folder(data, seed=seed)) if not resume else ():
+        watcher.note(remark)
     job = _Job(run, state, limits, open_folder(data, seed=seed, split_file=run / "split.json"), watcher)
     try:
         return job.work(counted)
@@ -146,7 +161,7 @@ def fit(
         line = shlex.join(
             ["mobilenets", "fit", str(data), *(f"--budget={text}" for text in given), f"--minutes={minutes:g}"]
         )
-        more = "".join(f" --{k} {v}" for k, v, usual in (("threads", threads, 1), ("seed", seed, 0)) if v != usual)
+        more = "".join(f" --{k} {v}" for k, v, usual in _unusual(threads, seed, weights) if v != usual)
         watcher.note(f"interrupted: go on with {line}{more} --out {run} --resume")
         raise
     except MobileNetsError:
@@ -161,12 +176,17 @@ def fit(
                 job.keep_time()
 
 
+def _unusual(threads: int, seed: int, weights: str | Path) -> list[tuple[str, object, object]]:
+    """Options with what they were given as and what they are by default."""
+    return [("threads", threads, 1), ("seed", seed, 0), ("weights", str(weights), "auto")]
+
+
 def _resumed(out: str | Path | None, asked: State) -> State:
     """The state of an interrupted run, which must be what is asked for now; only the minutes may change."""
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     state = State.read(Path(out) / "fit.json")
-    for name in ("data", "threads", "seed"):
+    for name in ("data", "threads", "seed", "weights"):
         before, now = getattr(state, name), getattr(asked, name)
         if before != now:
             raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
@@ -198,6 +218,7 @@ class _Job:
         self.spent_before = state.spent_s
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.tries = 0
+        self.told: set[str] = set()
         self.closing_s = CLOSING_S + scored / SCORED_PER_S
 
     def left_s(self) -> float:
@@ -225,8 +246,10 @@ class _Job:
                 break
             winner, candidates = self.step_down(winner, candidates, latency)
         candidates = mark(candidates, [replace(winner, status="winner", measured=latency)])
-        report = self.report(winner, candidates, model, artifact, verification, latency, train, val)
-        return Fit(model, artifact, report, self.run)
+        self.watcher.phase("scoring the artifact")
+        outcome = Outcome(winner, candidates, model, artifact, verification, latency, self.tries, train, val)
+        arguments = (self.run, self.state, self.budget, self.folder, outcome, self.watcher, self.keep_time)
+        return Fit(model, artifact, write_report(*arguments), self.run)
 
     def measure(self, counted: list[Candidate]) -> list[Candidate]:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
@@ -329,37 +352,55 @@ class _Job:
 
     def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
         """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
-        path = self.weights(candidate)
-        model = self.fresh(candidate)
-        recipe = Recipe(minutes=seconds / 60, seed=self.state.seed)
-        training = Training(model, recipe, train, val)
-        save(training.run(on_tick=self.watcher.tick), path)
+        training = self.training(candidate, seconds, train, val)
+        best = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
+        save(with_info(best, recipe=training.recipe.to_dict()), self.weights(candidate))
         return training.best_top1
+
+    def training(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> Training:
+        """A training of a candidate from what there is: its weights of the search, published ones, random ones."""
+        path = self.weights(candidate)
+        if path.is_file():
+            model = load(path)
+            start, kind = Start(model), recipe_named(model.info.recipe["recipe"])
+        else:
+            start = self.start(candidate)
+            calibrate(start, train)
+            kind = Finetune if start.source is not None else Recipe
+        recipe = kind(minutes=seconds / 60, seed=self.state.seed)
+        return Training(start.model, recipe, train, val, fresh=start.fresh)
+
+    def start(self, candidate: Candidate) -> Start:
+        """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
+        arguments = (candidate.network, self.folder.classes)
+        try:
+            return begin_from(*arguments, self.state.weights, seed=self.state.seed, note=self.note_once)
+        except (MisuseError, CheckpointError) as error:
+            if self.state.weights == "imagenet" or not Path(self.state.weights).is_file():
+                raise
+            self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
+            return begin_from(*arguments, "none", seed=self.state.seed, note=self.note_once)
+
+    def note_once(self, text: str) -> None:
+        """Tell what was not told before."""
+        if text not in self.told:
+            self.told.add(text)
+            self.watcher.note(text)
 
     def weights(self, candidate: Candidate) -> Path:
         """Where the search keeps a candidate's weights."""
         network = candidate.network
         return self.run / "search" / f"{network.name}_{network.width:g}_{network.resolution}.safetensors"
 
-    def fresh(self, candidate: Candidate) -> MobileNet:
-        """The candidate's model: as the search left it, or initialised."""
-        path = self.weights(candidate)
-        if path.is_file():
-            return load(path)
-        torch.manual_seed(self.state.seed)
-        return build(candidate.network, self.folder.classes, training=True)
-
     def train_winner(self, winner: Candidate, train: Squares, val: Squares) -> MobileNet:
         """The rest of the time for the winner, in a run folder of its own; an interrupted one goes on."""
-        from mobilenets.training.state import load_state
-
         run = self.run / "train"
         run.mkdir(exist_ok=True)
         if self.state.trained == winner.label and (run / "best.safetensors").is_file():
             return load(run / "best.safetensors")
         seconds = max(self.left_s() - self.closing_s, 5.0)
         state = run / STATE
-        training = Training(self.fresh(winner), Recipe(minutes=seconds / 60, seed=self.state.seed), train, val)
+        training = self.training(winner, seconds, train, val)
         if state.is_file():
             load_state(training, state)
             whole = training.seconds + seconds
@@ -433,67 +474,3 @@ class _Job:
         self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again
         self.keep_time()
         return down, candidates
-
-    def report(
-        self, winner: Candidate, candidates: list[Candidate], model: MobileNet, artifact: Path,
-        verification: Verification, latency: Latency, train: Squares, val: Squares,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Score the artifact in its runtime, write report.json and the picture."""
-        self.watcher.phase("scoring the artifact")
-        predictor = open_model(artifact)
-        scored = evaluate_samples(predictor, self.folder.splits["val"], on_progress=self.watcher.advance)
-        session = open_artifact(artifact, threads=self.state.threads)
-        network = model.network
-        self.keep_time()
-        report: dict[str, Any] = {
-            "task": "classify",
-            "budget": {"text": self.budget.text, **{k: v for k, v in asdict(self.budget).items() if v is not None}},
-            "device": {"name": processor(), "kind": "local", "cores": os.cpu_count(), **describe(session)},
-            "winner": {
-                "network": network.name,
-                "width": network.width,
-                "resolution": network.resolution,
-                "macs": winner.macs,
-                "params": winner.params,
-                "peak_activation_bytes": winner.ram_bytes,
-                "latency_ms": latency.median_ms,
-                "latency_p90_ms": latency.p90_ms,
-                "latency_runs": latency.runs,
-                "latency_tries": self.tries,
-                "file_bytes": artifact.stat().st_size,
-                "metric": scored.top1,
-                "metric_name": "val_top1",
-                "artifact": str(artifact),
-                "checkpoint": str(self.run / "model.safetensors"),
-            },
-            "verification": verification.to_dict(),
-            "prediction": {
-                "median_error": prediction_error(candidates),
-                "measured": sum(c.measured is not None for c in candidates),
-            },
-            "data": {
-                "path": self.state.data,
-                "classes": list(self.folder.classes),
-                "train_images": len(train.labels),
-                "val_images": scored.images,
-                "skipped": [
-                    {"path": str(path), "error": reason} for path, reason in (*train.skipped, *val.skipped)
-                ],
-            },
-            "seconds": self.state.spent_s,
-            "stepped_down": self.state.stepped_down,
-            "rungs": [
-                {"round": int(key.partition(" ")[0]), "candidate": key.partition(" ")[2], "top1": score}
-                for key, score in self.state.scores.items()
-            ],
-            "candidates": [c.to_dict() for c in candidates],
-            "versions": versions() | {"onnxruntime": session.version, "platform": platform.platform()},
-        }  # fmt: skip
-        if "test" in self.folder.splits:
-            self.watcher.phase("scoring the artifact on test images")
-            tested = evaluate_samples(predictor, self.folder.splits["test"], on_progress=self.watcher.advance)
-            report["winner"]["test_top1"] = tested.top1
-            report["data"]["test_images"] = tested.images
-        write_text(self.run / "report.json", json.dumps(report, indent=2))
-        draw(report, self.run / "report.png")
-        return report

@@ -23,6 +23,7 @@ class State:
         minutes: for the whole run.
         threads: of the artifact.
         seed: of everything.
+        weights: what networks start from.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
@@ -41,6 +42,7 @@ class State:
     minutes: float
     threads: int
     seed: int
+    weights: str = "none"
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)
     train_s: dict[str, float] = field(default_factory=dict)

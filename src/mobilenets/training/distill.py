@@ -20,8 +20,7 @@ from mobilenets.data.augment import plain
 from mobilenets.data.batches import eval_batches
 from mobilenets.data.cache import Squares
 from mobilenets.errors import CheckpointError
-from mobilenets.files import replacing
-from mobilenets.latency.cache import cache_folder
+from mobilenets.files import cache_folder, replacing
 from mobilenets.model import MobileNet, load, normalise
 from mobilenets.runtime import SUFFIXES, open_artifact
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from mobilenets.errors import MisuseError
 
@@ -102,10 +104,10 @@ def join() -> World:
     )
     if not distributed.is_initialized():
         # torchrun's workers share its store over restarts: without a prefix they would find dead processes' addresses
-        store, _, _ = next(distributed.rendezvous("env://"))
+        store, _, _ = next(rendezvous("env://"))
         distributed.init_process_group(
             "nccl" if torch.cuda.is_available() else "gloo",
-            store=distributed.PrefixStore(f"restart{world.restarts}", store), rank=world.rank, world_size=size,
+            store=PrefixStore(f"restart{world.restarts}", store), rank=world.rank, world_size=size,
         )  # fmt: skip
         if world.device.type == "cuda":
             torch.cuda.set_device(world.device)

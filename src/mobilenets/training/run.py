@@ -17,6 +17,7 @@ import torch
 
 from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
+from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
 from mobilenets.model import MobileNet, load, save, versions, with_info
@@ -25,15 +26,14 @@ from mobilenets.training import pictures
 from mobilenets.training.distill import ask_teachers
 from mobilenets.training.finder import find_rate
 from mobilenets.training.loggers import Logger, open_loggers
-from mobilenets.training.loop import Training, evaluated, predict_squares
+from mobilenets.training.loop import Training, predict_squares
 from mobilenets.training.matching import Matching
 from mobilenets.training.parallel import World, join, leave
 from mobilenets.training.recipe import Finetune, Recipe, recipe_named
 from mobilenets.training.speed import fastest_batch
-from mobilenets.training.start import Start, begin_from, rebuilt
+from mobilenets.training.start import Start, begin_from, calibrate, rebuilt
 from mobilenets.training.state import load_state, previous, save_state
 from mobilenets.watching import Epoch, Watcher
-from mobilenets.weights import estimate_norm, restore_norm
 
 STATE = "resume.safetensors"
 FILES = (
@@ -75,7 +75,7 @@ def train(
     minutes: float | None = None,
     epochs: int | None = None,
     changes: Mapping[str, Any] | None = None,
-    weights: str | Path = "none",
+    weights: str | Path = "auto",
     teachers: Sequence[str | Path] = (),
     match: Mapping[str, str] | None = None,
     loggers: Sequence[str] = (),
@@ -139,6 +139,8 @@ def train(
             open_folder(data, seed=seed, split_file=run / "split.json")
         world.wait()
         folder = open_folder(data, seed=seed, split_file=run / "split.json")
+        for remark in glance(folder) if world.leads else ():
+            watcher.note(remark)
         settings = start.settings() | {
             "data": str(Path(data).resolve()),
             "recipe": chosen.to_dict(),
@@ -234,7 +236,7 @@ def _run(
                 run.rmdir()
         raise
     if not resumed:
-        _calibrate(start, train_squares)
+        calibrate(start, train_squares)
         recipe = _measured(start, recipe, train_squares, run, watcher, world)
         if world.leads:
             write_text(run / "settings.json", json.dumps(settings | {"recipe": recipe.to_dict()}, indent=2))
@@ -261,19 +263,6 @@ def _taught(
     watcher.phase("asking the teacher", len(squares))
     answers = ask_teachers(lessons.teachers, squares, classes, on_progress=watcher.advance, note=watcher.note)
     return answers, Matching(model, load(lessons.teachers[0]), lessons.match) if lessons.match else None
-
-
-def _calibrate(start: Start, squares: Squares, images: int = 512) -> None:
-    """Batch norm by the user's images, where the weights came without it or from a wider network."""
-    if not (start.folded or start.estimate):
-        return
-    drawn = np.sort(np.random.default_rng(0).permutation(len(squares))[:images])
-    model = start.model
-    batches = [
-        evaluated(model, torch.from_numpy(squares.images[part]))
-        for part in np.array_split(drawn, max(1, len(drawn) // 64))
-    ]
-    (restore_norm if start.folded else estimate_norm)(model, batches)
 
 
 def _measured(start: Start, recipe: Recipe, squares: Squares, run: Path, watcher: Watcher, world: World) -> Recipe:

@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from mobilenets.data.cache import Squares
 from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
-from mobilenets.weights import pretrained
+from mobilenets.training.loop import evaluated
+from mobilenets.weights import estimate_norm, pretrained, restore_norm
+from mobilenets.zoo import network as network_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,10 @@ def begin_from(
         CheckpointError: weights of another network.
     """
     torch.manual_seed(seed)
-    model = pretrained(network, weights, classes=classes, note=note)
+    table = network_by_name(network) if isinstance(network, str) else network
+    model = pretrained(table, weights, classes=classes, note=note)
     if model is None:
-        return Start(build(network, classes, training=True))
+        return Start(build(table, classes, training=True))
     told = model.info.recipe
     fresh = tuple(told.get("fresh", ()))
     if fresh:
@@ -79,3 +84,13 @@ def rebuilt(settings: dict[str, Any], classes: Sequence[str], *, where: str) -> 
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     model = build(table, classes, preprocessing=preprocessing, training=True)
     return Start(model, settings["weights"], tuple(settings["fresh"]))
+
+
+def calibrate(start: Start, squares: Squares, images: int = 512) -> None:
+    """Batch norm by the user's images, where the weights came without it or from a wider network."""
+    if not (start.folded or start.estimate):
+        return
+    drawn = np.sort(np.random.default_rng(0).permutation(len(squares))[:images])
+    parts = np.array_split(drawn, max(1, len(drawn) // 64))
+    batches = [evaluated(start.model, torch.from_numpy(squares.images[part])) for part in parts]
+    (restore_norm if start.folded else estimate_norm)(start.model, batches)
