@@ -39,6 +39,14 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def cache_folder() -> Path:
+    """`MOBILENETS_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("MOBILENETS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilenets"
+
+
 def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) -> Path:
     """The folder for a run: `out`, or the next free `runs/<verb>N`.
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.data.decode import image_size, load_image, prepare
-from mobilenets.data.splits import Sample
-from mobilenets.errors import DataError
+from mobilenets.data.sources import Source
+from mobilenets.data.splits import Sample, labels_of
+from mobilenets.errors import DataError, MisuseError
 from mobilenets.preprocessing import Preprocessing
 
 __all__ = ["Squares", "load_squares", "native_size"]
@@ -24,7 +25,7 @@ __all__ = ["Squares", "load_squares", "native_size"]
 _CHUNK = 64  # files a task: enough to hide what a task costs, few enough for smooth progress
 _SHOWN = 5
 
-Skipped = tuple[Path, str]
+Skipped = tuple[Source, str]
 Progress = Callable[[int, int], None]
 
 
@@ -34,14 +35,14 @@ class Squares:
 
     Attributes:
         images: uint8 n s s c (RGB), in memory or a memory-mapped temporary file that goes away with the process.
-        labels: int64 n.
+        labels: int64 n; of multi-label data float32 n k, 1 where the image is of the class and else 0.
         paths: of the n images.
         skipped: files that could not be read, with the reason; they are in none of the others.
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    paths: tuple[Path, ...]
+    labels: NDArray[np.int64] | NDArray[np.float32]
+    paths: tuple[Source, ...]
     skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
@@ -57,6 +58,7 @@ def load_squares(
     cache_folder: Path | None = None,
     on_progress: Progress | None = None,
     max_unreadable: float = 0.05,
+    classes: int | None = None,
 ) -> Squares:
     """Decode images to squares of `size` pixels (`resize_crop` with everything of the short side kept).
 
@@ -68,6 +70,7 @@ def load_squares(
         cache_folder: where that file lies; the system's temporary folder when None.
         on_progress: called as (files done, files in all) from the calling thread.
         max_unreadable: part of the files that may be skipped because they cannot be read.
+        classes: how many there are; needed for multi-label data only.
 
     Raises:
         DataError: no samples, too many files cannot be read, all files of a class, or no room for the temporary file.
@@ -80,10 +83,21 @@ def load_squares(
     kept = [i for i in range(len(samples)) if i not in failed]
     return Squares(
         images=_compact(images, kept),
-        labels=np.array([samples[i].label for i in kept], dtype=np.int64),
+        labels=_labels([samples[i] for i in kept], classes),
         paths=tuple(samples[i].path for i in kept),
         skipped=tuple((samples[i].path, failed[i]) for i in sorted(failed)),
     )
+
+
+def _labels(samples: Sequence[Sample], classes: int | None) -> NDArray[np.int64] | NDArray[np.float32]:
+    if not any(isinstance(sample.label, tuple) for sample in samples):
+        return np.array([sample.label for sample in samples], dtype=np.int64)
+    if classes is None:
+        raise MisuseError("these images have several labels each: `classes` must say how many classes there are.")
+    labels = np.zeros((len(samples), classes), np.float32)
+    for row, sample in zip(labels, samples, strict=True):
+        row[list(labels_of(sample))] = 1.0
+    return labels
 
 
 def native_size(samples: Sequence[Sample], largest: int, probe: int = 64, seed: int = 0) -> int:
@@ -97,7 +111,7 @@ def native_size(samples: Sequence[Sample], largest: int, probe: int = 64, seed: 
     return min(largest, -(-max(short) // 8) * 8) if short else largest
 
 
-def _short_side(path: Path) -> int | None:
+def _short_side(path: Source) -> int | None:
     try:
         return min(image_size(path))
     except DataError:  # reported when the images are loaded
@@ -168,12 +182,13 @@ def _check_readable(samples: Sequence[Sample], failed: dict[int, str], most: flo
             f"{len(failed)} of {len(samples)} images cannot be read, more than {most:.0%}. The first:{shown}\n"
             "Remove or replace them."
         )
-    readable = {sample.label for i, sample in enumerate(samples) if i not in failed}
-    if lost := next((i for i in sorted(failed) if samples[i].label not in readable), None):
-        raise DataError(
-            f"class {samples[lost].label} (folder {samples[lost].path.parent}) has no image that can be read: "
-            f"{failed[lost]} Remove the class or replace its images."
-        )
+    readable = {label for i, sample in enumerate(samples) if i not in failed for label in labels_of(sample)}
+    for i in sorted(failed):
+        for label in labels_of(samples[i]):
+            if label not in readable:
+                raise DataError(
+                    f"class {label} has no image that can be read: {failed[i]} Remove the class or replace its images."
+                )
 
 
 def _compact(images: NDArray[np.uint8], kept: list[int]) -> NDArray[np.uint8]:

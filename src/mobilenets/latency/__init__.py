@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobilenets.latency.cache import cache_folder, write_table
+from mobilenets.files import cache_folder
+from mobilenets.latency.cache import write_table
 from mobilenets.latency.measure import Latency, processor, time_network, time_session
 from mobilenets.latency.profiling import build_set, build_table, local_table
 from mobilenets.latency.table import LatencyTable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,14 +20,6 @@ def device_key(threads: int) -> str:
     import onnxruntime
 
     return f"{processor()} | onnxruntime {onnxruntime.__version__} fp32 | {threads} thread{'s' * (threads > 1)}"
-
-
-def cache_folder() -> Path:
-    """`MOBILENETS_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("MOBILENETS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilenets"
 
 
 def write_table(table: LatencyTable, folder: Path) -> Path:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilenets.latency.cache import cache_folder, device_key, read_table, write_table
+from mobilenets.files import cache_folder
+from mobilenets.latency.cache import device_key, read_table, write_table
 from mobilenets.latency.measure import time_session
 from mobilenets.latency.table import Kernel, LatencyTable, kernels
 from mobilenets.onnx import random_weights, to_onnx
