@@ -16,7 +16,7 @@ from mobilenets.data.listing import SPLITS, Entry, Listing, refuse, without_repe
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 
-__all__ = ["IMAGE", "LABEL", "SPLIT", "Table", "find", "label_names", "listing", "merged"]
+__all__ = ["IMAGE", "LABEL", "SPLIT", "Table", "find", "is_several", "label_names", "listing", "merged"]
 
 IMAGE = ("path", "file", "filename", "image", "image_path", "file_name", "filepath", "file_path", "img")
 LABEL = ("label", "class", "category", "target", "labels", "classes", "categories", "tags")
@@ -101,9 +101,14 @@ def _labels(table: Table) -> tuple[list[tuple[str, ...]], tuple[str, ...], bool]
     if column is None:
         return _marked(table)
     values = table.columns[column]
-    multi_label = any(isinstance(v, list | tuple) or (isinstance(v, str) and _BETWEEN.search(v)) for v in values)
+    multi_label = any(is_several(value) for value in values)
     labels = [label_names(value, table.classes) for value in values]
     return labels, table.classes, multi_label
+
+
+def is_several(value: object) -> bool:
+    """Whether a value is written as several labels: such data is multi-label."""
+    return isinstance(value, list | tuple) or (isinstance(value, str) and _BETWEEN.search(value) is not None)
 
 
 def label_names(value: object, classes: Sequence[str] = ()) -> tuple[str, ...]:

@@ -95,8 +95,9 @@ def labelled(path: str | Path, classes: Sequence[str], *, split: str | None = No
     if unknown:
         absent = sorted(set(classes) - names, key=natural)
         raise DataError(
-            f"{listing.root}: {len(unknown)} labels are no class of the model: {listed('+', unknown)} {listed('-', absent)} "
-            "(+ only in the data, - only in the model). Rename the labels to the model's classes."
+            f"{listing.root}: {len(unknown)} labels are no class of the model: "
+            f"{listed('+', unknown)} {listed('-', absent)} (+ only in the data, - only in the model). "
+            "Rename the labels to the model's classes."
         )
     return _samples(listing.splits[name], tuple(classes), listing.multi_label)
 

@@ -54,12 +54,9 @@ class Listing:
 
 
 def split_of_name(path: Path) -> str | None:
-    """The split that a file's name or else its folder's tells: `train` of `imagenet-train-0003.tar`."""
-    for name in (path.stem, path.parent.name):
-        for word in re.split(r"[^a-z]+", name.lower()):
-            if word in SPLITS:
-                return SPLITS[word]
-    return None
+    """The split that a word of a file's name tells, `train` of `imagenet-train-0003.tar`, or else its folder's name."""
+    words = [*re.split(r"[^a-z]+", path.stem.lower()), path.parent.name.lower()]
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def refuse(where: object, what: str, cases: Sequence[str], todo: str) -> DataError:
