@@ -128,8 +128,8 @@ def label_names(value: object, classes: Sequence[str] = ()) -> tuple[str, ...]:
 
 def _marked(table: Table) -> tuple[list[tuple[str, ...]], tuple[str, ...], bool]:
     """Labels from one column of 0 and 1 per class."""
-    split = find(list(table.columns), SPLIT)
-    marks = {name: values for name, values in table.columns.items() if name != split}
+    other = (find(list(table.columns), SPLIT), "", "__index_level_0__")  # the last two are how pandas numbers rows
+    marks = {name: values for name, values in table.columns.items() if name not in other}
     if not marks or any(value not in _MARKS for values in marks.values() for value in values):
         raise DataError(
             f"{table.file}: no column of labels: found {', '.join(table.columns) or 'none'}; expected one of "

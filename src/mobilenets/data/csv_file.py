@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mobilenets.data.columns import IMAGE, Table, find, listing
 from mobilenets.data.listing import Listing, refuse
 from mobilenets.errors import DataError
 
-__all__ = ["read_csv"]
+__all__ = ["existing", "read_csv"]
 
 
 def read_csv(file: Path) -> Listing:
@@ -28,14 +29,25 @@ def read_csv(file: Path) -> Listing:
             f"{', '.join(IMAGE)}."
         )
     paths = columns.pop(column)
-    if missing := [f"{line} ({path})" for line, path in zip(lines, paths, strict=True) if not _is_file(file, path)]:
+    return listing(Table(file, existing(file, paths, lines), columns, lines))
+
+
+def existing(file: Path, paths: Sequence[str], rows: Sequence[str]) -> list[Path]:
+    """Images that a table names, relative to its folder.
+
+    Raises:
+        DataError: some of them are not there.
+    """
+    images = [file.parent / path.strip() for path in paths]
+    missing = [
+        f"{row} ({path})"
+        for row, path, image in zip(rows, paths, images, strict=True)
+        if not os.path.isfile(image)  # noqa: PTH113 - called for every image
+    ]
+    if missing:
         todo = f"Paths are relative to {file.parent}; correct or remove these rows."
         raise refuse(file, f"of {len(paths)} rows name images that are not there", missing, todo)
-    return listing(Table(file, [file.parent / path.strip() for path in paths], columns, lines))
-
-
-def _is_file(file: Path, path: str) -> bool:
-    return os.path.isfile(os.path.join(file.parent, path.strip()))  # noqa: PTH113, PTH118 - called for every image
+    return images
 
 
 def _read(file: Path) -> tuple[list[str], list[list[str]], list[str]]:

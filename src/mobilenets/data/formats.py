@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mobilenets.data.csv_file import read_csv
 from mobilenets.data.files import natural, walk_images
+from mobilenets.data.hugging_face import is_saved, read_hub, read_saved
 from mobilenets.data.layout import checked_root, read_folders
 from mobilenets.data.listing import SPLITS, Listing
+from mobilenets.data.parquet import read_parquet
 from mobilenets.data.shards import read_pattern, read_shards, read_urls
 from mobilenets.errors import MisuseError
 
@@ -28,7 +30,9 @@ def read_data(path: str | Path, *, need_classes: int = 2) -> Listing:
             - a folder of class folders;
             - a `.csv` or `.tsv` file of image paths and labels;
             - `.tar` shards of a WebDataset: a file, a pattern with wildcards or braces (`train-{000..009}.tar`), a
-              folder of them, an http(s) address with braces or without.
+              folder of them, an http(s) address with braces or without;
+            - a `.parquet` file of paths or images, or a folder of such files;
+            - a Hugging Face data set: `hf://datasets/owner/name`, or a folder that `save_to_disk` made.
         need_classes: fewest classes of a folder of class folders.
 
     Raises:
@@ -38,12 +42,16 @@ def read_data(path: str | Path, *, need_classes: int = 2) -> Listing:
     text = _spelled(path)
     if text.startswith(("http://", "https://")):
         return read_urls(text)
+    if text.startswith("hf://"):
+        return read_hub(text)
     root = Path(path).expanduser()
     if root.is_dir():
         return _read_folder(root, need_classes)
     suffix = root.suffix.lower()
     if suffix == ".tar":
         return _read_tar(root)
+    if suffix == ".parquet":
+        return read_parquet(root, [_present(root)])
     if suffix in (".csv", ".tsv"):
         return read_csv(_present(root))
     return read_folders(checked_root(root), need_classes=need_classes)
@@ -67,8 +75,12 @@ def _read_tar(path: Path) -> Listing:
 
 
 def _read_folder(root: Path, need_classes: int) -> Listing:
+    if is_saved(root):
+        return read_saved(root)
     if files := _held(root, ".tar"):
         return read_shards(root, files)
+    if files := _held(root, ".parquet"):
+        return read_parquet(root, files)
     return read_folders(checked_root(root), need_classes=need_classes)
 
 
