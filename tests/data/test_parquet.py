@@ -44,9 +44,7 @@ def test_paths_and_labels(tmp_path):
     assert folder.classes == ("2", "10")
     assert [(s.path, s.label) for s in folder.splits["val"]] == [(tmp_path / "7.png", 0), (tmp_path / "6.png", 1)]
     (tmp_path / "3.png").unlink()
-    with pytest.raises(
-        DataError, match=r"x\.parquet: 1 of 8 rows name images that are not there: row 3 \(3\.png\)\. Paths"
-    ):
+    with pytest.raises(DataError, match=r"x\.parquet: 1 of 8 rows name images that are not there: row 3"):
         open_folder(file)
 
 
@@ -117,10 +115,9 @@ def test_files_that_cannot_be_used(tmp_path):
         "no column of images: found a, label; expected image bytes, or paths under one of path, file, "
     )
     assert refused(written(bad, {"image": [b"x"], "kind": ["cat"]})).startswith("no column of labels: found kind; ")
-    assert refused(written(bad, pictures(0) | {"label": pyarrow.array([], pyarrow.string())})) != ""
-    assert refused(written(bad, pictures(3) | {"label": ["cat", None, ""]})).startswith(
-        "2 rows have no label: row 1, row 2."
-    )
+    assert refused(written(bad, {"image": pyarrow.array([], pyarrow.binary()), "label": []})).startswith("no rows")
+    message = refused(written(bad, pictures(3) | {"label": ["cat", None, ""]}))
+    assert message.startswith("2 rows have no label: row 1, row 2.")
 
 
 def test_rows_that_cannot_be_read(tmp_path):

@@ -81,8 +81,8 @@ def _read_split(root: Path, split: str, part: Any, library: Any) -> Listing:
         found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in part.features.items())
         raise DataError(f"{root}: expected one column of images in {split}, has {len(images)}: found {found}.")
     pixels = part.select_columns(images).cast_column(images[0], library.Image(decode=False))
-    reader = DatasetColumn(pixels, images[0])
-    rows = [Row(f"{root}/{split}", i, "", reader) for i in range(len(part))]
+    reader = DatasetColumn(f"{root}/{split}", pixels, images[0])
+    rows = [Row(reader.where, i, "", reader) for i in range(len(part))]
     kinds = (library.Image, library.Audio, library.Video)
     others = [name for name, feature in part.features.items() if not isinstance(feature, kinds)]
     columns = part.select_columns(others).to_dict() if others else {}
@@ -97,10 +97,12 @@ class DatasetColumn:
     """A column of encoded images of a data set that lies in Arrow files on the disk.
 
     Attributes:
+        where: what messages call it.
         dataset: of `datasets.Dataset`, with that column only, which it does not decode.
         column: its name.
     """
 
+    where: str
     dataset: Any
     column: str
 
@@ -110,7 +112,7 @@ class DatasetColumn:
         Raises:
             DataError: the row has no image.
         """
-        return bytes_of(self.dataset[index][self.column], Path(), f"row {index}")
+        return bytes_of(self.dataset[index][self.column], Path(), f"{self.where}: row {index}")
 
 
 def _line(error: Exception) -> str:
