@@ -50,7 +50,7 @@ def test_squares_are_the_images_in_order(samples, tmp_path, workers, limit):
 
 
 def test_temporary_file_leaves_nothing_behind(samples, tmp_path):
-    squares = load_squares(samples, 16, memory_limit_bytes=1000, cache_folder=tmp_path / "cache")
+    squares = load_squares(samples, 16, memory_limit_bytes=1000, cache_folder=tmp_path / "cache", keep_bytes=0)
     squares.images[0] = 7
     assert list((tmp_path / "cache").iterdir()) == []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.data.columns import LABEL, Table, find, listing, merged
+from mobilenets.data.kept import file_stamp
 from mobilenets.data.listing import SPLITS, Listing
 from mobilenets.data.parquet import bytes_of
 from mobilenets.data.sources import Row
@@ -81,7 +82,7 @@ def _read_split(root: Path, split: str, part: Any, library: Any) -> Listing:
         found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in part.features.items())
         raise DataError(f"{root}: expected one column of images in {split}, has {len(images)}: found {found}.")
     pixels = part.select_columns(images).cast_column(images[0], library.Image(decode=False))
-    reader = DatasetColumn(f"{root}/{split}", pixels, images[0])
+    reader = DatasetColumn(f"{root}/{split}", pixels, images[0], _stamp(pixels, images[0]))
     rows = [Row(reader.where, i, "", reader) for i in range(len(part))]
     kinds = (library.Image, library.Audio, library.Video)
     others = [name for name, feature in part.features.items() if not isinstance(feature, kinds)]
@@ -100,11 +101,13 @@ class DatasetColumn:
         where: what messages call it.
         dataset: of `datasets.Dataset`, with that column only, which it does not decode.
         column: its name.
+        stamp: of the Arrow files; None where images lie outside of them.
     """
 
     where: str
     dataset: Any
     column: str
+    stamp: str | None
 
     def read(self, index: int) -> bytes:
         """The image of a row.
@@ -113,6 +116,12 @@ class DatasetColumn:
             DataError: the row has no image.
         """
         return bytes_of(self.dataset[index][self.column], Path(), f"{self.where}: row {index}")
+
+
+def _stamp(pixels: Any, column: str) -> str | None:
+    files = [Path(found["filename"]) for found in pixels.cache_files]
+    outside = any(chunk.field("bytes").null_count for chunk in pixels.data.column(column).chunks)
+    return None if outside or not files else " ".join(f"{file} {file_stamp(file)}" for file in files)
 
 
 def _line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mobilenets.data.columns import IMAGE, LABEL, Table, find, listing, merged
 from mobilenets.data.csv_file import existing
+from mobilenets.data.kept import file_stamp
 from mobilenets.data.listing import Listing, split_of_name
 from mobilenets.data.sources import Row, Source
 from mobilenets.errors import DataError, MissingExtraError
@@ -52,7 +53,7 @@ def _read(file: Path) -> Listing:
     sources: Sequence[Source]
     if embedded:
         groups = (opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups))
-        reader = ParquetColumn(file, column, tuple(itertools.accumulate(groups, initial=0)))
+        reader = ParquetColumn(file, column, tuple(itertools.accumulate(groups, initial=0)), file_stamp(file))
         sources = [Row(str(file), i, path or "", reader) for i, path in enumerate(paths)]
     else:
         sources = existing(file, [path or "" for path in paths], rows)
@@ -118,11 +119,13 @@ class ParquetColumn:
         file: the Parquet file.
         column: its name.
         starts: first row of each group, and the number of rows at the end.
+        stamp: length and time of the file.
     """
 
     file: Path
     column: str
     starts: tuple[int, ...]
+    stamp: str
 
     def read(self, index: int) -> bytes:
         """The image of a row.

@@ -61,6 +61,10 @@ class Member:
 class Column(Protocol):
     """A column of encoded images, read row by row."""
 
+    @property
+    def stamp(self) -> str | None:
+        """Changes when the images do; None where that cannot be told."""
+
     def read(self, index: int) -> bytes:
         """The image of a row, counted from 0."""
 
