@@ -1,8 +1,8 @@
 """Augmentation of whole batches of squares, at any resolution.
 
 Crop, scale, aspect ratio, shift, turn and flip are one affine map per image, sampled for many images at once; colour
-is one 3x3 matrix and one offset per image. Each batch may have its own resolution. On processors, maps that neither turn
-nor shift are boxes of pixels, each resized as bytes by a thread of its own: several times as fast as sampling floats.
+is one 3x3 matrix and one offset per image. Each batch may have its own resolution. On processors, maps that neither
+turn nor shift are boxes of pixels, which threads resize as bytes: three times as fast as sampling floats.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def train_batches(squares: Squares, batch_size: int, *, seed: int, epoch: int) -
     The last, smaller batch is left out (other images miss out in each epoch), except where it is the only one.
 
     Yields:
-        images uint8 n s s c and labels int64 n.
+        images uint8 n s s c and labels int64 n (multi-label: float32 n k).
     """
     order = np.random.default_rng((seed, epoch)).permutation(len(squares))
     for start in range(0, max(1, len(order) - batch_size + 1), batch_size):

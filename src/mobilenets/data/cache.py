@@ -28,6 +28,7 @@ _SHOWN = 5
 
 Skipped = tuple[Source, str]
 Progress = Callable[[int, int], None]
+Reader = Callable[[Source], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def load_squares(
     on_progress: Progress | None = None,
     max_unreadable: float = 0.05,
     classes: int | None = None,
+    exact: bool = True,
     keep_bytes: int | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Squares:
@@ -76,6 +78,8 @@ def load_squares(
         on_progress: called as (files done, files in all) from the calling thread.
         max_unreadable: part of the files that may be skipped because they cannot be read.
         classes: how many there are; needed for multi-label data only.
+        exact: whether squares are those of evaluation to the bit. False is for training and takes less time, a fifth
+            for large photos: see `drafts`; it loads torch.
         keep_bytes: how much may be kept for later runs, of all data sets together; None is `MOBILENETS_CACHE_GB`, else
             4 GB; 0 keeps nothing. Squares that were used longest ago are removed first.
         on_note: told why squares could not be kept.
@@ -90,11 +94,11 @@ def load_squares(
         raise MisuseError("these images have several labels each: `classes` must say how many classes there are.")
     limit = kept.limit_bytes() if keep_bytes is None else keep_bytes
     folder = kept.squares_folder(cache_folder)
-    key = kept.key(samples, size) if limit else None
+    key = kept.key(samples, size, "" if exact else "draft") if limit else None
     found = kept.read(folder, key, len(samples), size) if key else None
     if found is None:
         images = _allocate((len(samples), size, size, 3), memory_limit_bytes, cache_folder)
-        failed = _decode_all(samples, images, workers or os.cpu_count() or 1, on_progress)
+        failed = _decode_all(samples, images, _reader(size, exact), workers or os.cpu_count() or 1, on_progress)
         images = _compact(images, [i for i in range(len(samples)) if i not in failed])
         lasting = all(_opens(samples[i].path) for i in failed)
         if key and lasting and (note := kept.write(folder, key, images, failed, limit)) and on_note is not None:
@@ -170,12 +174,21 @@ def _allocate(shape: tuple[int, ...], limit: int, folder: Path | None) -> NDArra
         raise DataError(f"{where}: no temporary file for the decoded images: {error.strerror or error}.") from error
 
 
+def _reader(size: int, exact: bool) -> Reader:
+    if exact:
+        target = Preprocessing(resolution=size)
+        return lambda path: load_image(path, target)
+    from mobilenets.data.drafts import draft_square
+
+    return lambda path: draft_square(path, size)
+
+
 def _decode_all(
-    samples: Sequence[Sample], images: NDArray[np.uint8], workers: int, on_progress: Progress | None
+    samples: Sequence[Sample], images: NDArray[np.uint8], read: Reader, workers: int, on_progress: Progress | None
 ) -> dict[int, str]:
     """Fill `images`; give the reason for each index that could not be read."""
     prepare()
-    stop, target = Event(), Preprocessing(resolution=images.shape[1])
+    stop = Event()
 
     def task(indices: range) -> tuple[range, dict[int, str]]:
         failed = {}
@@ -183,7 +196,7 @@ def _decode_all(
             if stop.is_set():
                 break
             try:
-                images[i] = load_image(samples[i].path, target)
+                images[i] = read(samples[i].path)
             except DataError as error:
                 failed[i] = str(error)
         return indices, failed

@@ -53,11 +53,16 @@ _MAGIC = {
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
-def decode(path: Source) -> Bytes:
+def decode(path: Source, *, at_least_px: int | None = None) -> Bytes:
     """An encoded image as RGB, rotated as its EXIF says; of an animation the first frame.
 
     Transparent pixels lie on white. 16-bit values are scaled to 8 bits. Floating point images are read as [0, 1], as
     [0, 255] where they go above 1, and are stretched to [0, 255] where they leave that.
+
+    Args:
+        path: the image.
+        at_least_px: a JPEG may be decoded smaller (to 1/2, 3/8, 1/4 or 1/8, which is done before most of the work) as
+            long as its short side has so many pixels; None decodes it whole.
 
     Shapes: uint8 h w 3, contiguous, writable.
 
@@ -65,7 +70,7 @@ def decode(path: Source) -> Bytes:
         DataError: the file is missing, empty, not an image, damaged, truncated, or above `MAX_PIXELS`.
     """
     data = _read(path)
-    image = _turbo(data, path) if data.startswith(b"\xff\xd8\xff") else None
+    image = _turbo(data, path, at_least_px or 0) if data.startswith(b"\xff\xd8\xff") else None
     return _pillow(data, path) if image is None else image
 
 
@@ -137,14 +142,17 @@ def _check_pixels(path: Source, width: int, height: int) -> None:
         raise DataError(f"{path}: decompression bomb: {width}x{height} pixels, limit {MAX_PIXELS:,} pixels.")
 
 
-def _turbo(data: bytes, path: Source) -> Bytes | None:
+def _turbo(data: bytes, path: Source, at_least_px: int = 0) -> Bytes | None:
     """Decode a JPEG, or give None where Pillow has to decide: CMYK, 12 bits, odd or damaged files."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         _check_pixels(path, width, height)
         if colours in ("CMYK", "YCCK"):
             return None
-        image: Bytes = simplejpeg.decode_jpeg(data, "RGB")
+        # Factors between 1 and 2 take as long as decoding whole.
+        image: Bytes = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=at_least_px, min_width=at_least_px, min_factor=2 if at_least_px else 1
+        )
     except (ValueError, MemoryError) as error:
         if "remature end" in str(error):
             raise DataError(f"{path}: truncated JPEG: it ends after {len(data):,} bytes.") from error
