@@ -186,8 +186,8 @@ def _boxes_resized(images: Tensor, theta: Tensor, resolution: int) -> Tensor:
     def fill(indices: range) -> None:
         for i in indices:
             left, top, right, bottom = boxes[i]
-            box = torch.from_numpy(np.ascontiguousarray(source[i : i + 1, top:bottom, left:right]))
-            resized = _resized(box, resolution)[0].permute(1, 2, 0).numpy()
+            box = torch.from_numpy(np.ascontiguousarray(source[i, top:bottom, left:right]))
+            resized = _resized(box[None], resolution)[0].permute(1, 2, 0).numpy()
             out[i] = resized[:, ::-1] if mirrored[i] else resized
 
     threads = torch.get_num_threads()

@@ -33,5 +33,6 @@ def draft_square(path: Source, size: int) -> NDArray[np.uint8]:
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
     if side == size:
         return square
-    x = torch.from_numpy(square).permute(2, 0, 1)[None]  # 1 c h w, channels last in memory
+    # The batch's axis comes first: only then does torch see channels last, and keeps them so.
+    x = torch.from_numpy(square)[None].permute(0, 3, 1, 2)  # 1 c h w
     return F.interpolate(x, (size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
