@@ -32,7 +32,7 @@ ROUNDS = 5
 def run() -> None:
     """Print images/s, median and range of several rounds."""
     threads = os.cpu_count() or 1
-    with _photos() as (files, source):
+    with photos() as (files, source):
         jobs: dict[str, Callable[[], object]] = {
             "decode, Pillow, 1 thread": lambda: [_pillow(f) for f in files],
             "decode, 1 thread": lambda: [decode(f) for f in files],
@@ -74,7 +74,7 @@ def _threaded(job: Callable[[Path], object], files: list[Path], threads: int) ->
 
 
 @contextmanager
-def _photos() -> Iterator[tuple[list[Path], str]]:
+def photos() -> Iterator[tuple[list[Path], str]]:
     """Photos from the shared folder, else drawn ones, in a temporary folder."""
     root = Path(__file__).resolve().parents[1]
     tar = root / os.environ.get("MOBILENETS_SHARED", "../shared") / "data" / "photos_80.tar"

@@ -12,6 +12,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Decoded images are kept by the tests of that only.
+os.environ.setdefault("MOBILENETS_CACHE_GB", "0")
+
 Table = dict[str, Any]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub: those of downloads have a server of their own

@@ -165,7 +165,7 @@ def test_folders_without_classes(tmp_path):
     (tmp_path / "a.jpg").touch()
     misuse(tmp_path, "1 images lie here without class folders; expected one folder per class")
     misuse(make(tmp_path / "one", cat=4), "one class only (cat), a classifier needs two or more")
-    misuse(make(tmp_path / "eval", val__a=2, val__b=2), "has val/ but no train/")
+    misuse(make(tmp_path / "eval", val__a=2, val__b=2), "has val but no train; rename")
     misuse(make(tmp_path / "two", train__a=2, train__b=2, val__a=1, val__b=1, valid__a=1), "two folders for one split")
     misuse(make(tmp_path / "mix", train__a=2, train__b=2, extra__a=2), "mixes splits (train) and other folders")
 
@@ -208,9 +208,9 @@ def test_labelled_takes_test_then_val_then_all(tmp_path):
 
 def test_labelled_refuses(tmp_path):
     make(tmp_path / "a", cat=1, wolf=1)
-    with pytest.raises(DataError, match=r"1 folders are no class of the model: \+wolf -dog "):
+    with pytest.raises(DataError, match=r"1 labels are no class of the model: \+wolf -dog "):
         labelled(tmp_path / "a", ["cat", "dog"])
-    with pytest.raises(MisuseError, match=r"no split 'test': found class folders without splits"):
+    with pytest.raises(MisuseError, match=r"no split 'test': found images without splits"):
         labelled(tmp_path / "a", ["cat", "wolf"], split="test")
     with pytest.raises(MisuseError, match=r"no split 'test': found train"):
         labelled(make(tmp_path / "b", train__cat=1), ["cat"], split="test")

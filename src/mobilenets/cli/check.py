@@ -89,7 +89,7 @@ def _predictor(model: Path | None) -> Predictor | None:
 def _suspicious(
     predictor: Predictor, found: Survey, report: Report, split: str | None, display: Display
 ) -> list[Finding]:
-    from mobilenets.data.layout import SPLITS
+    from mobilenets.data.listing import SPLITS
     from mobilenets.data.splits import listed
     from mobilenets.doctor.labels import suspicious
     from mobilenets.prediction.predict import loaded_batches

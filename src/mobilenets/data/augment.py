@@ -1,15 +1,18 @@
 """Augmentation of whole batches of squares, at any resolution.
 
 Crop, scale, aspect ratio, shift, turn and flip are one affine map per image, sampled for many images at once; colour
-is one 3x3 matrix and one offset per image. So the cost hardly depends on what is switched on, and each batch may have
-its own resolution.
+is one 3x3 matrix and one offset per image. Each batch may have its own resolution. On processors, maps that neither
+turn nor shift are boxes of pixels, which threads resize as bytes: three times as fast as sampling floats.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -142,26 +145,31 @@ def augment(images: Tensor, resolution: int, settings: Augmentation, generator: 
         start, stop = max(group * step, first), min((group + 1) * step, first + n)
         draws = Draws(Generator().manual_seed(base + group), start - group * step, stop - group * step, step)
         part = slice(start - first, stop - first)
-        torch.clamp(_augmented(images[part], resolution, settings, draws), 0.0, 1.0, out=out[part])
+        _augment_into(out[part], images[part], settings, draws)
     return out
 
 
-def _augmented(images: Tensor, resolution: int, settings: Augmentation, draws: Draws) -> Tensor:
-    """Squares n s s c -> n c r r, about [0, 1]."""
+def _augment_into(out: Tensor, images: Tensor, settings: Augmentation, draws: Draws) -> None:
+    """Squares n s s c -> n c r r in [0, 1]."""
+    resolution = out.shape[3]
     if settings.warps:
         x = _warped(images, resolution, settings, draws)  # n c r r in [0, 255]
     else:
-        x = _flipped(_resized(images, resolution), settings.flip, draws).float()
-    x = _recoloured(x.contiguous(), settings, draws) if settings.recolours else x.div_(255.0)
+        x = _flipped(_resized(images, resolution), settings.flip, draws)
+    if settings.recolours:
+        torch.clamp(_recoloured(x.float().contiguous(), settings, draws), 0.0, 1.0, out=out)
+    else:
+        out.copy_(x).div_(255.0)
     if settings.randaugment:
-        x = randaugment(x.clamp(0.0, 1.0), settings.randaugment, draws)
-    return _erased(x, settings.erase, draws) if settings.erase > 0 else x
+        out.copy_(randaugment(out, settings.randaugment, draws))
+    if settings.erase > 0:
+        out.copy_(_erased(out, settings.erase, draws))
 
 
 def _resized(images: Tensor, resolution: int, interpolation: Interpolation = "bilinear") -> Tensor:
     """Squares n s s c -> n c r r in [0, 255]: uint8 on processors, where that is many times faster than float."""
     x = images.permute(0, 3, 1, 2)
-    if x.shape[-1] == resolution:
+    if tuple(x.shape[2:]) == (resolution, resolution):
         return x
     if x.device.type != "cpu":
         x = x.float()
@@ -178,12 +186,44 @@ def _flipped(x: Tensor, probability: float, draws: Draws) -> Tensor:
 def _warped(images: Tensor, resolution: int, settings: Augmentation, draws: Draws) -> Tensor:
     """Crop, scale, shift, turn and flip: n s s c -> n c r r in [0, 255]."""
     theta = _affine(len(images), settings, draws).to(images.device)
+    if images.device.type == "cpu" and not settings.rotate and not settings.translate:
+        return _boxes_resized(images, theta, resolution)
     size, typical = images.shape[1], math.sqrt(sum(settings.scale) / 2)
     if size * typical > _ALIASING * resolution:
         size = math.ceil(resolution / typical)  # a typical crop then has the target's size
     source = _resized(images, size).contiguous().float()
     grid = _grid(theta, resolution)
     return F.grid_sample(source, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _boxes_resized(images: Tensor, theta: Tensor, resolution: int) -> Tensor:
+    """Crop, scale and flip to the nearest pixel of the source, antialiased: uint8 n s s c -> n c r r, channels last."""
+    side, centre = images.shape[1], theta[:, :, 2]
+    half = torch.stack([theta[:, 0, 0].abs(), theta[:, 1, 1]], dim=1)
+    first = ((centre - half + 1.0) * (side / 2)).round().int().clamp(0, side - 1)  # n 2
+    last = torch.maximum(((centre + half + 1.0) * (side / 2)).round().int(), first + 1).clamp(max=side)
+    source, mirrored = images.numpy(), (theta[:, 0, 0] < 0).tolist()
+    boxes = torch.cat([first, last], dim=1).tolist()
+    out = np.empty((len(images), resolution, resolution, images.shape[3]), np.uint8)
+
+    def fill(indices: range) -> None:
+        for i in indices:
+            left, top, right, bottom = boxes[i]
+            box = torch.from_numpy(np.ascontiguousarray(source[i, top:bottom, left:right]))
+            resized = _resized(box[None], resolution)[0].permute(1, 2, 0).numpy()
+            out[i] = resized[:, ::-1] if mirrored[i] else resized
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        fill(range(len(images)))
+    else:
+        list(_pool(threads).map(fill, (range(k, len(images), threads) for k in range(threads))))
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="augment")
 
 
 def _affine(n: int, settings: Augmentation, draws: Draws) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,10 +39,14 @@ def train_order(
         yield np.sort(order[start : start + batch_size])
 
 
-def _chances(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each image, so that all classes are drawn alike."""
-    chances = 1.0 / np.bincount(labels)[labels]
-    return np.asarray(chances / chances.sum())
+def _chances(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each image, so that all classes are drawn alike; an image of several classes counts as its rarest."""
+    if labels.ndim == 2:
+        rarity = 1.0 / labels.sum(0).clip(min=1)
+        chances = np.maximum((labels * rarity).max(1), rarity.min())
+    else:
+        chances = 1.0 / np.bincount(labels)[labels]
+    return np.asarray(chances / chances.sum(), np.float64)
 
 
 def eval_batches(squares: Squares, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

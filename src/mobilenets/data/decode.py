@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mobilenets.data.files import EXTENSIONS, find_images
 from mobilenets.data.orientation import jpeg_orientation, orientation, upright
+from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 from mobilenets.preprocessing import Preprocessing
 
@@ -52,11 +53,16 @@ _MAGIC = {
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
-def decode(path: Path) -> Bytes:
-    """An image file as RGB, rotated as its EXIF says; of an animation the first frame.
+def decode(path: Source, *, at_least_px: int | None = None) -> Bytes:
+    """An encoded image as RGB, rotated as its EXIF says; of an animation the first frame.
 
     Transparent pixels lie on white. 16-bit values are scaled to 8 bits. Floating point images are read as [0, 1], as
     [0, 255] where they go above 1, and are stretched to [0, 255] where they leave that.
+
+    Args:
+        path: the image.
+        at_least_px: a JPEG may be decoded smaller (to 1/2, 3/8, 1/4 or 1/8, which is done before most of the work) as
+            long as its short side has so many pixels; None decodes it whole.
 
     Shapes: uint8 h w 3, contiguous, writable.
 
@@ -64,11 +70,11 @@ def decode(path: Path) -> Bytes:
         DataError: the file is missing, empty, not an image, damaged, truncated, or above `MAX_PIXELS`.
     """
     data = _read(path)
-    image = _turbo(data, path) if data.startswith(b"\xff\xd8\xff") else None
+    image = _turbo(data, path, at_least_px or 0) if data.startswith(b"\xff\xd8\xff") else None
     return _pillow(data, path) if image is None else image
 
 
-def load_image(path: Path, preprocessing: Preprocessing) -> Bytes:
+def load_image(path: Source, preprocessing: Preprocessing) -> Bytes:
     """`decode`, then `resize_crop`: uint8 r r 3.
 
     Raises:
@@ -96,14 +102,15 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
     return np.array(Image.fromarray(image).resize((side, side), filter_, box=box))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Source) -> tuple[int, int]:
     """Width and height in pixels as the header says them, before any EXIF rotation. Pixels are not decoded.
 
     Raises:
         DataError: the file is missing, empty or not an image.
     """
     try:
-        with Image.open(path, formats=prepare()) as image:
+        file = path if isinstance(path, Path) else io.BytesIO(_read(path))
+        with Image.open(file, formats=prepare()) as image:
             return image.size
     except Exception as error:
         raise _failure(path, _read(path), error) from error
@@ -116,10 +123,13 @@ def prepare() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Source) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of Path.read_bytes on small files
-            data = file.readall()
+        if isinstance(path, Path):
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of read_bytes on small files
+                data = file.readall()
+        else:
+            data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     if not data:
@@ -127,19 +137,22 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _check_pixels(path: Path, width: int, height: int) -> None:
+def _check_pixels(path: Source, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(f"{path}: decompression bomb: {width}x{height} pixels, limit {MAX_PIXELS:,} pixels.")
 
 
-def _turbo(data: bytes, path: Path) -> Bytes | None:
+def _turbo(data: bytes, path: Source, at_least_px: int = 0) -> Bytes | None:
     """Decode a JPEG, or give None where Pillow has to decide: CMYK, 12 bits, odd or damaged files."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         _check_pixels(path, width, height)
         if colours in ("CMYK", "YCCK"):
             return None
-        image: Bytes = simplejpeg.decode_jpeg(data, "RGB")
+        # Factors between 1 and 2 take as long as decoding whole.
+        image: Bytes = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=at_least_px, min_width=at_least_px, min_factor=2 if at_least_px else 1
+        )
     except (ValueError, MemoryError) as error:
         if "remature end" in str(error):
             raise DataError(f"{path}: truncated JPEG: it ends after {len(data):,} bytes.") from error
@@ -147,7 +160,7 @@ def _turbo(data: bytes, path: Path) -> Bytes | None:
     return upright(image, jpeg_orientation(data))
 
 
-def _pillow(data: bytes, path: Path) -> Bytes:
+def _pillow(data: bytes, path: Source) -> Bytes:
     try:
         with Image.open(io.BytesIO(data), formats=prepare()) as image:
             _check_pixels(path, *image.size)
@@ -158,7 +171,7 @@ def _pillow(data: bytes, path: Path) -> Bytes:
         raise _failure(path, data, error) from error
 
 
-def _failure(path: Path, data: bytes, error: Exception) -> DataError:
+def _failure(path: Source, data: bytes, error: Exception) -> DataError:
     """What to tell of a file that Pillow refuses; its readers raise almost any type."""
     if isinstance(error, DataError):
         return error

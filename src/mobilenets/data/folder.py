@@ -1,18 +1,19 @@
-"""Folders of class folders as labelled samples in splits.
+"""Data sets for classification as labelled samples in splits: class folders, tables, shards.
 
-Layouts: `root/CLASS/...`, and `root/{train,val,test}/CLASS/...` with `valid` or `validation` for `val`. What lies in
-subfolders of a class belongs to that class.
+Layouts of folders: `root/CLASS/...`, and `root/{train,val,test}/CLASS/...` with `valid` or `validation` for `val`. What
+lies in subfolders of a class belongs to that class. The other formats: see `formats`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.data.files import natural
-from mobilenets.data.layout import SPLITS, ByClass, checked_root, read_layout
-from mobilenets.data.splits import Sample, Splits, listed, read_split, take_val, write_split
+from mobilenets.data.formats import read_data
+from mobilenets.data.listing import SPLITS, Entry, Listing
+from mobilenets.data.splits import Label, Sample, Splits, listed, read_split, take_val, write_split
 from mobilenets.errors import DataError, MisuseError
 
 __all__ = ["Folder", "Sample", "labelled", "open_folder"]
@@ -23,14 +24,16 @@ class Folder:
     """A data set for classification.
 
     Attributes:
-        root: the folder it was read from.
-        classes: names in natural order; a label is an index into them.
-        splits: samples by split: `train`, `val` and, where the folder has one with labels, `test`.
+        root: the folder or file it was read from.
+        classes: names, in the order the data set gives them, else in natural order; a label is an index into them.
+        splits: samples by split: `train`, `val` and, where the data set has one with labels, `test`.
+        multi_label: whether an image may have several classes, or none: labels are then tuples of indices.
     """
 
     root: Path
     classes: tuple[str, ...]
     splits: Splits
+    multi_label: bool = False
 
 
 def open_folder(
@@ -39,86 +42,108 @@ def open_folder(
     """Read a data set; where it has no `val`, take one from the training images, the same part of each class.
 
     Which images are taken follows from the seed and each file's name alone, so that images that are added later move
-    few of the others. A test folder without class folders has no labels and is left out.
+    few of the others. A test folder without class folders has no labels and is left out, and so are rows of `test`
+    without a label.
 
     Args:
-        path: folder in one of the layouts.
+        path: a data set in one of the formats: see `formats.read_data`.
         val_fraction: part of each class for `val`, above 0 and below 1; at least one image of each class.
         seed: of the split.
         split_file: JSON the split is written to. Where it exists it is read instead, so that a run that is resumed has
             the same split: files that are gone are dropped from it, files that are new stay out.
 
     Raises:
-        MisuseError: the path is not a folder in one of the layouts, or has fewer than two classes.
-        DataError: a class has no images or only one, splits have different classes, or `split_file` does not fit.
+        MisuseError: the path is no data set of a known format, or has fewer than two classes.
+        DataError: a class has no images or only one, splits have different classes, `split_file` does not fit, or the
+            format's reader refuses what it finds.
     """
     if not 0.0 < val_fraction < 1.0:
         raise MisuseError(f"val_fraction is {val_fraction}; it must be above 0 and below 1, such as 0.15.")
-    root = checked_root(path)
-    found = read_layout(root)
+    listing = read_data(path)
+    root, found = listing.root, listing.splits
     if "all" in found:
         found = {"train": found["all"]}
     if "train" not in found:
-        raise MisuseError(f"{root}: has {', '.join(found)}/ but no train/; rename or add the training images.")
-    classes = _train_classes(root, found)
-    splits = {name: _samples(images, classes) for name, images in found.items()}
+        raise MisuseError(f"{root}: has {', '.join(found)} but no train; rename or add the training images.")
+    classes = _train_classes(listing, found)
+    splits = {name: _samples(entries, classes, listing.multi_label) for name, entries in found.items()}
     if split_file is not None and split_file.exists():
-        return Folder(root, classes, read_split(split_file, root, classes, splits))
+        return Folder(root, classes, read_split(split_file, root, classes, splits), listing.multi_label)
     if "val" not in splits:
         splits = take_val(root, classes, splits, val_fraction, seed)
     if split_file is not None:
         write_split(split_file, root, classes, splits)
-    return Folder(root, classes, splits)
+    return Folder(root, classes, splits, listing.multi_label)
 
 
 def labelled(path: str | Path, classes: Sequence[str], *, split: str | None = None) -> tuple[Sample, ...]:
-    """Samples with the labels of a model's classes, whatever order the folders have.
+    """Samples with the labels of a model's classes, whatever order the data set has.
 
     Args:
-        path: folder in one of the layouts; it need not have all classes.
+        path: a data set in one of the formats; it need not have all classes.
         classes: the model's, in its order.
         split: `train`, `val` or `test`; None takes `test`, else `val`, else everything.
 
     Raises:
-        MisuseError: the path is not a folder in one of the layouts, or has no such split.
-        DataError: a folder's name is not one of the classes.
+        MisuseError: the path is no data set of a known format, or has no such split.
+        DataError: a label is not one of the classes.
     """
-    root = checked_root(path)
-    found = read_layout(root, need_classes=1)
-    name = _which(root, tuple(found), split)
-    unknown = sorted(set(found[name]) - set(classes), key=natural)
+    listing = read_data(path, need_classes=1)
+    name = _which(listing, split)
+    names = _names(listing.splits[name])
+    unknown = sorted(names - set(classes), key=natural)
     if unknown:
-        absent = sorted(set(classes) - set(found[name]), key=natural)
+        absent = sorted(set(classes) - names, key=natural)
         raise DataError(
-            f"{root}: {len(unknown)} folders are no class of the model: {listed('+', unknown)} {listed('-', absent)} "
-            "(+ folders without a class, - classes without a folder). Rename the folders to the model's classes."
+            f"{listing.root}: {len(unknown)} labels are no class of the model: "
+            f"{listed('+', unknown)} {listed('-', absent)} (+ only in the data, - only in the model). "
+            "Rename the labels to the model's classes."
         )
-    return _samples(found[name], tuple(classes))
+    return _samples(listing.splits[name], tuple(classes), listing.multi_label)
 
 
-def _which(root: Path, found: Sequence[str], split: str | None) -> str:
+def _which(listing: Listing, split: str | None) -> str:
+    found = listing.splits
     if split is None:
         return next(name for name in ("test", "val", "train", "all") if name in found)
     name = SPLITS.get(split, split)
     if name not in found:
-        has = "class folders without splits" if "all" in found else ", ".join(found)
-        raise MisuseError(f"{root}: no split {split!r}: found {has}. Name a split that is there, or none.")
+        has = "images without splits" if "all" in found else ", ".join(found)
+        raise MisuseError(f"{listing.root}: no split {split!r}: found {has}. Name a split that is there, or none.")
     return name
 
 
-def _train_classes(root: Path, found: dict[str, ByClass]) -> tuple[str, ...]:
-    """The training classes in natural order, after a check that the other splits have the same."""
-    train = set(found["train"])
+def _train_classes(listing: Listing, found: dict[str, list[Entry]]) -> tuple[str, ...]:
+    """The training classes in order, after a check that the other splits have the same."""
+    train = _names(found["train"])
     for name in sorted(set(found) - {"train"}):
-        more = sorted(set(found[name]) - train, key=natural)
-        fewer = sorted(train - set(found[name]), key=natural)
-        if more or (fewer and name == "val"):  # a small test set may lack classes
+        there = _names(found[name])
+        more, fewer = sorted(there - train, key=natural), sorted(train - there, key=natural)
+        # A small test set may lack classes, and so may a val that was drawn from a table's rows.
+        if more or (fewer and name == "val" and listing.folders):
             raise DataError(
-                f"{root}: {name} has other classes than train: {listed('-', fewer)} {listed('+', more)} "
-                f"(- only in train, + only in {name}). Give both the same class folders."
+                f"{listing.root}: {name} has other classes than train: {listed('-', fewer)} {listed('+', more)} "
+                f"(- only in train, + only in {name}). Give both the same classes."
             )
-    return tuple(sorted(train, key=natural))
+    classes = tuple(name for name in listing.classes if name in train) or tuple(sorted(train, key=natural))
+    if len(classes) < 2 and not listing.multi_label:
+        raise MisuseError(f"{listing.root}: one class only ({', '.join(classes)}), a classifier needs two or more.")
+    if not classes:
+        raise DataError(f"{listing.root}: none of the training images has a label.")
+    return classes
 
 
-def _samples(images: ByClass, classes: tuple[str, ...]) -> tuple[Sample, ...]:
-    return tuple(Sample(path, label) for label, name in enumerate(classes) for path in images.get(name, ()))
+def _names(entries: Iterable[Entry]) -> set[str]:
+    return {name for entry in entries for name in entry.labels}
+
+
+def _samples(entries: Iterable[Entry], classes: tuple[str, ...], multi_label: bool) -> tuple[Sample, ...]:
+    """Samples in the order of their classes; in multi-label data as they are listed."""
+    index = {name: i for i, name in enumerate(classes)}
+    if multi_label:
+        return tuple(Sample(source, tuple(sorted(index[name] for name in names))) for source, names in entries)
+    return tuple(sorted((Sample(source, index[names[0]]) for source, names in entries), key=_label))
+
+
+def _label(sample: Sample) -> Label:
+    return sample.label

@@ -5,20 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilenets.data.files import archive_hint, contents, is_image, natural, walk_images
+from mobilenets.data.listing import SPLITS, Entry, Listing
 from mobilenets.errors import DataError, MisuseError
 
-__all__ = ["EXPECTED", "SPLITS", "ByClass", "checked_root", "read_layout"]
-
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Split by the name of its folder."""
+__all__ = ["EXPECTED", "checked_root", "read_folders"]
 
 EXPECTED = "expected one folder per class, such as cat/1.jpg and dog/1.jpg, or these under train/ and val/"
 
@@ -41,8 +31,8 @@ def checked_root(path: str | Path) -> Path:
     raise MisuseError(f"{root}: is a file, not a folder; {EXPECTED}.")
 
 
-def read_layout(root: Path, *, need_classes: int = 2) -> dict[str, ByClass]:
-    """Images by split and class; a folder without splits is all in one, `all`.
+def read_folders(root: Path, *, need_classes: int = 2) -> Listing:
+    """Images of class folders, by split.
 
     Raises:
         MisuseError: no layout that is known, or fewer classes than needed.
@@ -50,10 +40,15 @@ def read_layout(root: Path, *, need_classes: int = 2) -> dict[str, ByClass]:
     """
     folders = _split_folders(root)
     if not folders:
-        return {"all": _by_class(root, need_classes)}
+        return Listing(root, {"all": _entries(_by_class(root, need_classes))}, folders=True)
     # The labels of competitions' test images are kept back: nothing to learn or measure there.
     usable = {s: f for s, f in folders.items() if s != "test" or len(folders) == 1 or _subfolders(f)}
-    return {name: _by_class(folder, need_classes if name == "train" else 1) for name, folder in usable.items()}
+    found = {name: _by_class(folder, need_classes if name == "train" else 1) for name, folder in usable.items()}
+    return Listing(root, {name: _entries(images) for name, images in found.items()}, folders=True)
+
+
+def _entries(images: ByClass) -> list[Entry]:
+    return [Entry(path, (name,)) for name, paths in images.items() for path in paths]
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

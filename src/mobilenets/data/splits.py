@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 from mobilenets.files import write_text
 
-__all__ = ["Sample", "Splits", "listed", "read_split", "take_val", "write_split"]
+__all__ = ["Label", "Sample", "Splits", "labels_of", "listed", "read_split", "take_val", "write_split"]
 
 FORMAT = "mobilenets-split/1"
 
 
-class Sample(NamedTuple):
-    """An image file and the index of its class."""
+Label = int | tuple[int, ...]
+"""Index of an image's class; in multi-label data the indices of its classes, ascending, perhaps none."""
 
-    path: Path
-    label: int
+
+class Sample(NamedTuple):
+    """An image and the index of its class, or the indices of its classes."""
+
+    path: Source
+    label: Label
 
 
 Splits = dict[str, tuple[Sample, ...]]
@@ -30,18 +36,23 @@ Splits = dict[str, tuple[Sample, ...]]
 def take_val(root: Path, classes: Sequence[str], splits: Splits, fraction: float, seed: int) -> Splits:
     """Move part of `train` to `val`, the same part of each class.
 
+    An image of several classes counts to the rarest of them; those without any are a class of their own here.
+
     Raises:
-        DataError: a class has one image only.
+        DataError: a class has one image only; in multi-label data that image stays in `train`.
     """
-    by_class: list[list[Sample]] = [[] for _ in classes]
+    counts = Counter(label for sample in splits["train"] for label in labels_of(sample))
+    by_class: dict[int, list[Sample]] = {}
     for sample in splits["train"]:
-        by_class[sample.label].append(sample)
-    if single := next((samples[0] for samples in by_class if len(samples) == 1), None):
-        raise DataError(
-            f"{root}: class {classes[single.label]!r} has one image ({single.path.name}), which cannot be both in "
-            "train and in val; add images of this class, or remove its folder."
-        )
-    chosen = {sample for samples in by_class for sample in _chosen(root, samples, fraction, seed)}
+        rarest = min(labels_of(sample), key=counts.__getitem__, default=len(classes))
+        by_class.setdefault(rarest, []).append(sample)
+    for label, samples in sorted(by_class.items()):
+        if len(samples) == 1 and isinstance(samples[0].label, int):
+            raise DataError(
+                f"{root}: class {classes[label]!r} has one image ({samples[0].path.name}), which cannot be both in "
+                "train and in val; add images of this class, or remove it."
+            )
+    chosen = {sample for samples in by_class.values() for sample in _chosen(root, samples, fraction, seed)}
     return {
         "train": tuple(s for s in splits["train"] if s not in chosen),
         "val": tuple(s for s in splits["train"] if s in chosen),
@@ -49,18 +60,30 @@ def take_val(root: Path, classes: Sequence[str], splits: Splits, fraction: float
     }
 
 
+def labels_of(sample: Sample) -> tuple[int, ...]:
+    """All labels of an image, one where the data is not multi-label."""
+    return sample.label if isinstance(sample.label, tuple) else (sample.label,)
+
+
 def _chosen(root: Path, samples: list[Sample], fraction: float, seed: int) -> list[Sample]:
     """The images of one class for `val`: those whose names hash lowest."""
+    base = _base(root)
 
     def rank(sample: Sample) -> bytes:
-        return hashlib.blake2b(f"{seed}/{_name(sample, root)}".encode(), digest_size=8).digest()
+        return hashlib.blake2b(f"{seed}/{_name(sample, base)}".encode(), digest_size=8).digest()
 
     count = min(max(1, round(len(samples) * fraction)), len(samples) - 1)
     return sorted(samples, key=rank)[:count]
 
 
-def _name(sample: Sample, root: Path) -> str:
-    return sample.path.relative_to(root).as_posix()
+def _name(sample: Sample, base: Path) -> str:
+    """Names move with the data set: they are relative to its folder where the image lies in it."""
+    path = PurePath(str(sample.path))
+    return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+
+
+def _base(root: Path) -> Path:
+    return root.parent if root.is_file() else root
 
 
 def write_split(file: Path, root: Path, classes: Sequence[str], splits: Splits) -> None:
@@ -69,7 +92,8 @@ def write_split(file: Path, root: Path, classes: Sequence[str], splits: Splits) 
     Raises:
         DataError: the file cannot be written.
     """
-    names = {split: [_name(sample, root) for sample in samples] for split, samples in splits.items()}
+    base = _base(root)
+    names = {split: [_name(sample, base) for sample in samples] for split, samples in splits.items()}
     text = json.dumps({"format": FORMAT, "classes": list(classes), "splits": names}, indent=1)
     try:
         write_text(file, text)
@@ -91,7 +115,8 @@ def read_split(file: Path, root: Path, classes: Sequence[str], present: Splits) 
             f"{listed('+', sorted(new - old))} (- only in the file, + only in the folder). "
             "Delete the file to split anew."
         )
-    by_name = {_name(sample, root): sample for samples in present.values() for sample in samples}
+    base = _base(root)
+    by_name = {_name(sample, base): sample for samples in present.values() for sample in samples}
     splits = {split: tuple(by_name[n] for n in names if n in by_name) for split, names in saved["splits"].items()}
     if lost := next((split for split in ("train", "val") if not splits.get(split)), None):
         count = len(saved["splits"].get(lost, ()))

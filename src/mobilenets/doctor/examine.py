@@ -13,6 +13,7 @@ from PIL import Image
 
 from mobilenets.data.decode import decode, prepare
 from mobilenets.data.orientation import jpeg_orientation, orientation
+from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 
 THUMB_PX = 16
@@ -43,7 +44,7 @@ class Facts:
     error: str | None = None
 
 
-def content(path: Path) -> bytes:
+def content(path: Source) -> bytes:
     """The bytes of a file.
 
     Raises:
@@ -60,7 +61,7 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def examine(path: Path) -> tuple[Facts, Thumb | None]:
+def examine(path: Source) -> tuple[Facts, Thumb | None]:
     """Decode a file: what it is, and its thumbnail (uint8 16 16 3), None where it cannot be decoded. Raises nothing."""
     key = b""
     try:

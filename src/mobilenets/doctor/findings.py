@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mobilenets.data.sources import Source
+
 Severity = Literal["fault", "warning", "note"]
 """A fault spoils training or its score; a warning may; a note tells what is handled by itself."""
 
@@ -58,7 +60,7 @@ class Finding:
 
     kind: str
     severity: Severity
-    paths: tuple[Path, ...]
+    paths: tuple[Source, ...]
     message: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,6 +119,6 @@ def worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: (_SEVERITIES.index(f.severity), kinds.index(f.kind))))
 
 
-def below(path: Path, root: Path) -> str:
+def below(path: Source, root: Path) -> str:
     """A file as it is shown: from the root of the data set, whatever kind of path it is."""
     return str(path).removeprefix(f"{root}{os.sep}")

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from mobilenets.data.folder import Folder
-from mobilenets.data.splits import Sample
+from mobilenets.data.sources import Source
+from mobilenets.data.splits import Sample, labels_of
 from mobilenets.doctor.examine import content, digest
 from mobilenets.doctor.rules import MAX_IMBALANCE, MIN_IMAGES
 from mobilenets.errors import DataError
@@ -35,19 +36,19 @@ def _size(sample: Sample) -> int | None:
         return None
 
 
-def _empty(sizes: dict[Path, int]) -> str:
+def _empty(sizes: dict[Source, int]) -> str:
     empty = [path for path, size in sizes.items() if size == 0]
     count = "1 file is" if len(empty) == 1 else f"{len(empty)} files are"
     return f"{count} empty (0 bytes), such as {empty[0]}." if empty else ""
 
 
-def _leaks(folder: Folder, sizes: dict[Path, int]) -> str:
+def _leaks(folder: Folder, sizes: dict[Source, int]) -> str:
     train = {sample.path for sample in folder.splits.get("train", ()) if sizes.get(sample.path)}
-    by_size: dict[int, list[Path]] = defaultdict(list)
+    by_size: dict[int, list[Source]] = defaultdict(list)
     for path in train:
         by_size[sizes[path]].append(path)
-    known: dict[int, dict[bytes, Path]] = {}
-    found: list[tuple[str, Path, Path]] = []
+    known: dict[int, dict[bytes, Source]] = {}
+    found: list[tuple[str, Source, Source]] = []
     left = _MAX_READ_BYTES
     for split, samples in folder.splits.items():
         for path in (sample.path for sample in samples if split != "train" and sizes.get(sample.path) in by_size):
@@ -65,8 +66,8 @@ def _leaks(folder: Folder, sizes: dict[Path, int]) -> str:
     return f"{counts} lie in train too and flatter the score, such as {found[0][1]} (= {found[0][2]})."
 
 
-def _digests(paths: list[Path]) -> dict[bytes, Path]:
-    found: dict[bytes, Path] = {}
+def _digests(paths: list[Source]) -> dict[bytes, Source]:
+    found: dict[bytes, Source] = {}
     for path in paths:
         try:
             found[digest(content(path))] = path
@@ -76,7 +77,7 @@ def _digests(paths: list[Path]) -> dict[bytes, Path]:
 
 
 def _balance(folder: Folder) -> str:
-    counts = Counter(sample.label for sample in folder.splits.get("train", ()))
+    counts = Counter(label for sample in folder.splits.get("train", ()) for label in labels_of(sample))
     if not counts:
         return ""
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]

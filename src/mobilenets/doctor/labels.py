@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.data.sources import Source
 from mobilenets.doctor.findings import Finding
 
 CONFIDENT = 0.8
@@ -16,7 +16,7 @@ CONFIDENT = 0.8
 
 
 def suspicious(
-    said: Iterable[tuple[Path, NDArray[np.float32]]], labels: Mapping[Path, str], classes: Sequence[str]
+    said: Iterable[tuple[Source, NDArray[np.float32]]], labels: Mapping[Source, str], classes: Sequence[str]
 ) -> list[Finding]:
     """Images of which a model is confident that they are of another class, highest loss first.
 

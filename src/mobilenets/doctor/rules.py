@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilenets.data.files import EXTENSIONS
+from mobilenets.data.sources import Source
 from mobilenets.doctor.copies import Floats, Thumbs, contrast, likeness, near_duplicates
 from mobilenets.doctor.examine import Facts
 from mobilenets.doctor.findings import KINDS, Finding
@@ -57,7 +58,7 @@ def of_files(items: Sequence[Item], facts: Sequence[Facts], thumbs: Thumbs, reso
             yield Finding(trait, "note", paths, f"{_images(paths)}: {KINDS[trait]}.")
 
 
-def _images(paths: Sequence[Path]) -> str:
+def _images(paths: Sequence[Source]) -> str:
     return f"{len(paths):,} image{'s' * (len(paths) != 1)}"
 
 
@@ -118,7 +119,7 @@ def of_others(others: Iterable[Path], sniff: Callable[[Path], bool]) -> Iterator
         yield Finding("left out", "note", tuple(rest), f"no images ({_suffixes(rest)}): passed by.")
 
 
-def _suffixes(paths: Iterable[Path]) -> str:
+def _suffixes(paths: Iterable[Source]) -> str:
     counts = Counter(path.suffix.lower() or "without extension" for path in paths)
     return ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.data.decode import decode
+from mobilenets.data.sources import Source
 from mobilenets.doctor.findings import KINDS, Finding, Report, below
 from mobilenets.drawing import figure, save_figure
 from mobilenets.errors import DataError
@@ -31,7 +32,7 @@ _COLOURS = {"fault": "firebrick", "warning": "chocolate", "note": "steelblue"}
 
 
 class _Tile(NamedTuple):
-    path: Path
+    path: Source
     caption: str
     severity: str
 
@@ -142,7 +143,7 @@ def _blocks(finding: Finding, root: Path) -> Iterator[_Block]:
         yield (_Tile(path, "\n".join([_place(path, root), *textwrap.wrap(reason, 24)[:2]]), finding.severity),)
 
 
-def _place(path: Path, root: Path) -> str:
+def _place(path: Source, root: Path) -> str:
     """Folder and name, below each other and cut to a tile's width."""
     folder, name = os.path.split(below(path, root))
     return f"{_cut(folder)}\n{_cut(name)}" if folder else _cut(name)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilenets.data.files import is_image, natural, walk_images
-from mobilenets.data.folder import Folder, open_folder
-from mobilenets.data.layout import SPLITS
+from mobilenets.data.folder import Folder, Sample, open_folder
+from mobilenets.data.listing import SPLITS
+from mobilenets.data.sources import Source
+from mobilenets.data.splits import labels_of
 from mobilenets.doctor.findings import Finding
 from mobilenets.errors import MobileNetsError
 
@@ -21,7 +23,7 @@ ALL = "all"
 class Item(NamedTuple):
     """An image file, its split and its class."""
 
-    path: Path
+    path: Source
     split: str
     label: str
 
@@ -67,17 +69,21 @@ def survey(path: str | Path) -> Survey:
     return _of_folder(opened)
 
 
-def _paths(folder: Folder) -> Iterator[Path]:
+def _paths(folder: Folder) -> Iterator[Source]:
     return (sample.path for samples in folder.splits.values() for sample in samples)
 
 
 def _of_folder(folder: Folder) -> Survey:
     items = tuple(
-        Item(sample.path, split, folder.classes[sample.label])
+        Item(sample.path, split, _names(folder, sample))
         for split, samples in folder.splits.items()
         for sample in samples
     )
     return Survey(folder.root, items, dict.fromkeys(folder.splits, folder.classes))
+
+
+def _names(folder: Folder, sample: Sample) -> str:
+    return "|".join(folder.classes[label] for label in labels_of(sample))
 
 
 def _walked(root: Path) -> Survey:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilenets.data import decode, scenes
+from mobilenets.data.sources import Source
 from mobilenets.errors import DataError, MisuseError, UnknownNameError, VerificationError
 from mobilenets.exports.verify import TOLERANCE, Images, Verification, first_departure, verify
 from mobilenets.files import replacing
@@ -63,7 +64,9 @@ def export(
     return result
 
 
-def sample_images(model: MobileNet, paths: Sequence[str | Path] = (), *, limit: int = 80, scenes_n: int = 8) -> Images:
+def sample_images(
+    model: MobileNet, paths: Sequence[str | Source] = (), *, limit: int = 80, scenes_n: int = 8
+) -> Images:
     """Images to verify on, preprocessed: at most `limit` of the given files, or generated scenes.
 
     Shapes:
@@ -76,7 +79,10 @@ def sample_images(model: MobileNet, paths: Sequence[str | Path] = (), *, limit: 
     if not paths:
         made = [scenes.scene(seed, size=preprocessing.resolution).image for seed in range(scenes_n)]
         return np.stack([decode.resize_crop(image, preprocessing) for image in made])
-    found = decode.find_images(paths)
+    # An image inside a larger file is one already.
+    found: list[Source] = [
+        image for path in paths for image in (decode.find_images([path]) if isinstance(path, str | Path) else [path])
+    ]
     step = max(1, len(found) // limit)
     loaded = []
     for path in found[::step][:limit]:

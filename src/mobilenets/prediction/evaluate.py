@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.data.folder import Sample, labelled
+from mobilenets.data.sources import Source
+from mobilenets.data.splits import Label
 from mobilenets.errors import DataError
 from mobilenets.prediction.predict import loaded_batches
 from mobilenets.prediction.predictor import Predictor, open_model
@@ -34,7 +36,7 @@ class Evaluation:
     top1: float
     top5: float
     loss: float
-    skipped: tuple[tuple[Path, str], ...]
+    skipped: tuple[tuple[Source, str], ...]
     classes: tuple[str, ...]
     confusion: NDArray[np.int64]
 
@@ -61,12 +63,12 @@ def evaluate(
     threads: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score a checkpoint, an exported file or a model in memory on a folder of class folders.
+    """Score a checkpoint, an exported file or a model in memory on labelled images.
 
     Args:
         model: what to score; its own preprocessing is obeyed.
-        data: a folder of class folders, or one with splits.
-        split: of a folder with splits; None takes test, else val.
+        data: a data set in one of the formats, with splits or without.
+        split: of a data set with splits; None takes test, else val.
         threads: processors to use; None takes all.
         on_progress: called with (done, all).
 
@@ -88,7 +90,7 @@ def evaluate_samples(
         DataError: none of them can be read.
     """
     probabilities: list[NDArray[np.float32]] = []
-    skipped: list[tuple[Path, str]] = []
+    skipped: list[tuple[Source, str]] = []
     kept: list[Sample] = []
     by_path = {sample.path: sample for sample in samples}
     done = 0
@@ -107,8 +109,8 @@ def evaluate_samples(
 
 def score(
     probabilities: NDArray[np.float32],
-    labels: Sequence[int],
-    skipped: tuple[tuple[Path, str], ...] = (),
+    labels: Sequence[Label],
+    skipped: tuple[tuple[Source, str], ...] = (),
     classes: tuple[str, ...] = (),
 ) -> Evaluation:
     """Top-1, top-5, cross-entropy and confusion of class probabilities (n, classes)."""

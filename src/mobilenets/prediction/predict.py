@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.data import decode
+from mobilenets.data.sources import Source
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.prediction.predictor import Predictor, open_model
 
 BATCH = 32
+
+S = TypeVar("S", bound=Source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,14 @@ def predict(
 
 
 def loaded_batches(
-    files: Sequence[Path], predictor: Predictor, size: int = BATCH
-) -> Iterator[tuple[Sequence[Path], NDArray[np.uint8], dict[Path, str]]]:
+    files: Sequence[S], predictor: Predictor, size: int = BATCH
+) -> Iterator[tuple[Sequence[S], NDArray[np.uint8], dict[S, str]]]:
     """(files, readable images as uint8 n h w c in the same order, reasons of the unreadable) a batch.
 
     The next batch is decoded by threads while the model runs on this one.
     """
 
-    def load(path: Path) -> NDArray[np.uint8] | str:
+    def load(path: Source) -> NDArray[np.uint8] | str:
         try:
             return decode.load_image(path, predictor.preprocessing)
         except DataError as error:

@@ -212,7 +212,10 @@ def load_splits(folder: Folder, resolution: int, watcher: Watcher) -> tuple[Squa
     loaded = []
     for split in ("train", "val"):
         watcher.phase(f"decoding {split} images", len(folder.splits[split]))
-        squares = load_squares(folder.splits[split], size, on_progress=watcher.advance)
+        squares = load_squares(
+            folder.splits[split], size, classes=len(folder.classes), exact=split != "train",
+            on_progress=watcher.advance, on_note=watcher.note,
+        )  # fmt: skip
         for path, reason in squares.skipped[:5]:
             watcher.note(f"skipped {path}: {reason}")
         if len(squares.skipped) > 5:

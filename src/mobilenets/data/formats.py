@@ -1,0 +1,93 @@
+"""Which format a data set has, told from its path."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from mobilenets.data.csv_file import read_csv
+from mobilenets.data.files import natural, walk_images
+from mobilenets.data.hugging_face import is_saved, read_hub, read_saved
+from mobilenets.data.layout import checked_root, read_folders
+from mobilenets.data.listing import SPLITS, Listing
+from mobilenets.data.parquet import read_parquet
+from mobilenets.data.shards import read_pattern, read_shards, read_urls
+from mobilenets.errors import MisuseError
+
+__all__ = ["read_data"]
+
+_HOLDERS = ("data", *SPLITS)
+"""Folders of a data set in which its shards may lie."""
+
+
+def read_data(path: str | Path, *, need_classes: int = 2) -> Listing:
+    """List a data set.
+
+    Args:
+        path: one of
+
+            - a folder of class folders;
+            - a `.csv` or `.tsv` file of image paths and labels;
+            - `.tar` shards of a WebDataset: a file, a pattern with wildcards or braces (`train-{000..009}.tar`), a
+              folder of them, an http(s) address with braces or without;
+            - a `.parquet` file of paths or images, or a folder of such files;
+            - a Hugging Face data set: `hf://datasets/owner/name`, or a folder that `save_to_disk` made.
+        need_classes: fewest classes of a folder of class folders.
+
+    Raises:
+        MisuseError: nothing is there, or it has no format that is known.
+        DataError: see the format's reader.
+    """
+    text = _spelled(path)
+    if text.startswith(("http://", "https://")):
+        return read_urls(text)
+    if text.startswith("hf://"):
+        return read_hub(text)
+    root = Path(path).expanduser()
+    if root.is_dir():
+        return _read_folder(root, need_classes)
+    suffix = root.suffix.lower()
+    if suffix == ".tar":
+        return _read_tar(root)
+    if suffix == ".parquet":
+        return read_parquet(root, [_present(root)])
+    if suffix in (".csv", ".tsv"):
+        return read_csv(_present(root))
+    return read_folders(checked_root(root), need_classes=need_classes)
+
+
+def _spelled(path: str | Path) -> str:
+    """An address as it was given: `Path` makes one slash of two."""
+    return re.sub(r"^(https?|hf):/+", r"\1://", path if isinstance(path, str) else path.as_posix())
+
+
+def _present(file: Path) -> Path:
+    if not file.exists():
+        raise MisuseError(f"{file}: no such file.")
+    return file
+
+
+def _read_tar(path: Path) -> Listing:
+    if not path.exists() and ("{" in str(path) or glob.has_magic(str(path))):
+        return read_pattern(str(path))
+    return read_shards(path, [_present(path)])
+
+
+def _read_folder(root: Path, need_classes: int) -> Listing:
+    if is_saved(root):
+        return read_saved(root)
+    if files := _held(root, ".tar"):
+        return read_shards(root, files)
+    if files := _held(root, ".parquet"):
+        return read_parquet(root, files)
+    return read_folders(checked_root(root), need_classes=need_classes)
+
+
+def _held(root: Path, suffix: str) -> list[Path]:
+    """Shards in a folder, or in its folders of splits; none where these hold images in folders."""
+    folders = [root, *(f for f in root.iterdir() if f.is_dir() and f.name.lower() in _HOLDERS)]
+    found = [f for folder in folders for f in folder.iterdir() if f.suffix.lower() == suffix and f.is_file()]
+    if not found or any(next(walk_images(f), None) for f in root.iterdir() if f.is_dir()):
+        return []
+    return sorted(found, key=lambda f: natural(str(f)))
