@@ -17,7 +17,8 @@ os.environ.setdefault("MOBILENETS_CACHE_GB", "0")
 
 Table = dict[str, Any]
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub: those of downloads have a server of their own
+# No test goes to the hub: those of downloads have a server of their own.
+os.environ["MOBILENETS_MIRROR"] = str(REPOSITORY / "no-such-mirror")
 
 
 @pytest.fixture(scope="session")
