@@ -52,6 +52,11 @@ class Preprocessing:
         return Preprocessing(resolution, mean=(0.5,) * channels, std=(0.25,) * channels)
 
     @property
+    def channels(self) -> int:
+        """Channels of the input: 1 (grey), 3 (RGB), or 4 (RGB and one more, such as near infrared)."""
+        return len(self.mean)
+
+    @property
     def short_side(self) -> int:
         """Short side after resizing, in pixels."""
         return round(self.resolution / self.crop)

@@ -18,7 +18,7 @@ class Epoch:
         resolution: of the last batch, in pixels.
         train_loss: mean over the steps since the last line.
         val_loss: cross-entropy of the averaged weights on the validation images.
-        val_top1: their accuracy.
+        val_score: their accuracy; with several labels an image, their mean average precision.
         images_per_s: training throughput since the last line.
         waiting: part of that time spent waiting for images: reading and augmenting them.
     """
@@ -30,7 +30,7 @@ class Epoch:
     resolution: int
     train_loss: float
     val_loss: float
-    val_top1: float
+    val_score: float
     images_per_s: float
     waiting: float = 0.0
 
@@ -48,7 +48,13 @@ class Tick:
 
 
 class Watcher:
-    """What a training tells while it works; every method may be overridden."""
+    """What a training tells while it works; every method may be overridden.
+
+    Attributes:
+        metric: what the validations' score is called.
+    """
+
+    metric = "top-1"
 
     def started(self, folder: Path) -> None:
         """The run folder is made, or found again."""

@@ -55,7 +55,7 @@ def curve(out: Path, data: Path) -> None:
         training._validate(None)
     line = training.history[-1]
     if world.leads:
-        out.write_text(json.dumps({"losses": losses, "top1": line.val_top1, "val_loss": line.val_loss}))
+        out.write_text(json.dumps({"losses": losses, "top1": line.val_score, "val_loss": line.val_loss}))
     leave()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
+from mobilenets.metrics import METRICS, SPOKEN
 
 if TYPE_CHECKING:
     from mobilenets.fitting import Fit
@@ -66,9 +67,11 @@ def show(result: Fit) -> None:
     table = Table(title=f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px", show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    found = f"{winner['metric']:.1%} top-1 on {report['data']['val_images']} validation images"
-    if "test_top1" in winner:
-        found += f", {winner['test_top1']:.1%} on {report['data']['test_images']} test images"
+    metric = SPOKEN[report["task"]]
+    tested = winner.get(f"test_{METRICS[report['task']]}")
+    found = f"{winner['metric']:.1%} {metric} on {report['data']['val_images']} validation images"
+    if tested is not None:
+        found += f", {tested:.1%} on {report['data']['test_images']} test images"
     device = report["device"]
     rows = {
         "budget": report["budget"]["text"],

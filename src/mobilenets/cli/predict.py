@@ -86,6 +86,6 @@ def _table(rows: list[dict[str, object]]) -> None:
             continue
         named = row["top"]
         assert isinstance(named, list)
-        rest = ", ".join(f"{t['label']} {t['score']:.1%}" for t in named[1:3])
+        rest = ", ".join(f"{t['label']} {t['score']:.1%}" for t in named[:3] if t["label"] != row["label"])
         table.add_row(str(row["path"]), str(row["label"]), f"{named[0]['score']:.1%}", rest)
     stdout().print(table)

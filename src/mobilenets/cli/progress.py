@@ -76,7 +76,7 @@ class Display(Watcher):
         """A validation is done."""
         self.console.print(
             f"epoch {line.epoch:6.1f}  loss {line.train_loss:.3f}  val loss {line.val_loss:.3f}  "
-            f"val top-1 {line.val_top1:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
+            f"val {self.metric} {line.val_score:6.1%}{' *' if best else '  '}  {line.images_per_s:.0f} images/s  "
             f"{line.waiting:.0%} waiting  {line.resolution} px",
             soft_wrap=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from mobilenets.cli.networks import resolve
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
 from mobilenets.errors import MisuseError
+from mobilenets.metrics import METRICS, SPOKEN
 
 Auto = Literal["auto"]
 
@@ -21,6 +23,7 @@ def run(
     *,
     width: float = 1.0,
     resolution: int | None = None,
+    channels: int | None = None,
     weights: str = "auto",
     recipe: str | None = None,
     epochs: int | None = None,
@@ -51,6 +54,7 @@ def run(
         data: class folders, or these under train/ and val/; a CSV or Parquet file; tar shards.
         width: width multiplier.
         resolution: input height and width, in pixels.
+        channels: of the images: 3 (RGB), 1 (grey), 4 (RGB and one more, in files of four channels).
         weights: what to start from: auto (the best published ones that can be had, else none), imagenet, none, a
             safetensors file, or hf://owner/repo.
         recipe: finetune (where there are weights), quick (where not), scratch or paper.
@@ -78,6 +82,8 @@ def run(
     from mobilenets.training import train
 
     table = resolve(network, width=width, resolution=resolution)
+    if channels is not None:
+        table = replace(table, in_channels=channels)
     changes = {
         "batch_size": 0 if batch_size == "auto" else batch_size, "lr": 0.0 if lr == "auto" else lr,
         "precision": precision, "balance": balance, "clip": clip, "patience": patience, "compile": compile or None,
@@ -106,11 +112,10 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 def _show(model: Any, where: Path | None, *, json: bool) -> None:
-    metrics, network = model.info.metrics, model.network
+    metrics, network, task = model.info.metrics, model.network, model.info.task
     if json:
         keys = {"network": network.name, "width": network.width, "resolution": network.resolution}
-        print_json({"task": "classify", **keys, "folder": str(where), **metrics})
+        print_json({"task": task, **keys, "folder": str(where), **metrics})
         return
-    stdout().print(
-        f"top-1 {metrics['val_top1']:.1%} on the validation images; best checkpoint {where}/best.safetensors"
-    )
+    found = metrics[f"val_{METRICS[task]}"]
+    stdout().print(f"{SPOKEN[task]} {found:.1%} on the validation images; best checkpoint {where}/best.safetensors")

@@ -263,9 +263,12 @@ def _recoloured(x: Tensor, settings: Augmentation, draws: Draws) -> Tensor:
         _uniform(n, 1.0 - most, 1.0 + most, draws).to(x.device)[:, None, None]
         for most in (settings.brightness, settings.contrast, settings.saturation)
     )
-    luma = torch.tensor(_LUMA, device=x.device)
+    channels = x.shape[1]
+    luma = torch.tensor(_LUMA if channels == 3 else (1 / channels,) * channels, device=x.device)
     grey = (x.mean(dim=(2, 3)) @ luma)[:, None, None]  # n 1 1
-    mixing = saturation * torch.eye(3, device=x.device) + (1.0 - saturation) * luma.expand(3, 3)  # n 3 3
+    mixing = saturation * torch.eye(channels, device=x.device) + (1.0 - saturation) * luma.expand(
+        channels, channels
+    )  # n c c
     offset = (1.0 - contrast) * bright * grey / 255.0
     return torch.baddbmm(offset, mixing * (bright * contrast / 255.0), x.flatten(2)).view_as(x)
 

@@ -36,8 +36,8 @@ class Squares:
     """Decoded images, cut to squares of one size.
 
     Attributes:
-        images: uint8 n s s c (RGB), in memory or memory-mapped: a temporary file that goes away with the process, or
-            one that is kept and cannot be written to.
+        images: uint8 n s s c (RGB, grey, or four channels), in memory or memory-mapped: a temporary file that goes away
+            with the process, or one that is kept and cannot be written to.
         labels: int64 n; of multi-label data float32 n k, 1 where the image is of the class and else 0.
         paths: of the n images.
         skipped: files that could not be read, with the reason; they are in none of the others.
@@ -62,6 +62,7 @@ def load_squares(
     on_progress: Progress | None = None,
     max_unreadable: float = 0.05,
     classes: int | None = None,
+    channels: int = 3,
     exact: bool = True,
     keep_bytes: int | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -78,6 +79,7 @@ def load_squares(
         on_progress: called as (files done, files in all) from the calling thread.
         max_unreadable: part of the files that may be skipped because they cannot be read.
         classes: how many there are; needed for multi-label data only.
+        channels: 1 (grey), 3 (RGB) or 4.
         exact: whether squares are those of evaluation to the bit. False is for training and takes less time, a fifth
             for large photos: see `drafts`; it loads torch.
         keep_bytes: how much may be kept for later runs, of all data sets together; None is `MOBILENETS_CACHE_GB`, else
@@ -94,11 +96,15 @@ def load_squares(
         raise MisuseError("these images have several labels each: `classes` must say how many classes there are.")
     limit = kept.limit_bytes() if keep_bytes is None else keep_bytes
     folder = kept.squares_folder(cache_folder)
-    key = kept.key(samples, size, "" if exact else "draft") if limit else None
-    found = kept.read(folder, key, len(samples), size) if key else None
+    exact = exact or channels != 3
+    way = ("" if exact else "draft") + ("" if channels == 3 else f" {channels} channels")
+    key = kept.key(samples, size, way) if limit else None
+    found = kept.read(folder, key, len(samples), (size, size, channels)) if key else None
     if found is None:
-        images = _allocate((len(samples), size, size, 3), memory_limit_bytes, cache_folder)
-        failed = _decode_all(samples, images, _reader(size, exact), workers or os.cpu_count() or 1, on_progress)
+        images = _allocate((len(samples), size, size, channels), memory_limit_bytes, cache_folder)
+        failed = _decode_all(
+            samples, images, _reader(size, channels, exact), workers or os.cpu_count() or 1, on_progress
+        )
         images = _compact(images, [i for i in range(len(samples)) if i not in failed])
         lasting = all(_opens(samples[i].path) for i in failed)
         if key and lasting and (note := kept.write(folder, key, images, failed, limit)) and on_note is not None:
@@ -174,9 +180,9 @@ def _allocate(shape: tuple[int, ...], limit: int, folder: Path | None) -> NDArra
         raise DataError(f"{where}: no temporary file for the decoded images: {error.strerror or error}.") from error
 
 
-def _reader(size: int, exact: bool) -> Reader:
+def _reader(size: int, channels: int, exact: bool) -> Reader:
     if exact:
-        target = Preprocessing(resolution=size)
+        target = Preprocessing.default(size, channels)
         return lambda path: load_image(path, target)
     from mobilenets.data.drafts import draft_square
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from PIL import Image, UnidentifiedImageError
 from mobilenets.data.files import EXTENSIONS, find_images
 from mobilenets.data.orientation import jpeg_orientation, orientation, upright
 from mobilenets.data.sources import Source
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, MisuseError
 from mobilenets.preprocessing import Preprocessing
 
 __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
+    "as_channels",
     "decode",
     "find_images",
     "image_size",
@@ -53,7 +55,7 @@ _MAGIC = {
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
-def decode(path: Source, *, at_least_px: int | None = None) -> Bytes:
+def decode(path: Source, *, at_least_px: int | None = None, channels: int = 3) -> Bytes:
     """An encoded image as RGB, rotated as its EXIF says; of an animation the first frame.
 
     Transparent pixels lie on white. 16-bit values are scaled to 8 bits. Floating point images are read as [0, 1], as
@@ -63,24 +65,43 @@ def decode(path: Source, *, at_least_px: int | None = None) -> Bytes:
         path: the image.
         at_least_px: a JPEG may be decoded smaller (to 1/2, 3/8, 1/4 or 1/8, which is done before most of the work) as
             long as its short side has so many pixels; None decodes it whole.
+        channels: 3; 1 for grey (the luma of colours); 4 for files of four channels, which are taken as they are: the
+            fourth is no transparency then.
 
-    Shapes: uint8 h w 3, contiguous, writable.
+    Shapes: uint8 h w c, contiguous, writable.
 
     Raises:
-        DataError: the file is missing, empty, not an image, damaged, truncated, or above `MAX_PIXELS`.
+        DataError: the file has not four channels where four are asked for; it is missing, empty, not an image,
+            damaged, truncated, or above `MAX_PIXELS`.
     """
     data = _read(path)
+    if channels == 4:
+        return _pillow(data, path, _four)
     image = _turbo(data, path, at_least_px or 0) if data.startswith(b"\xff\xd8\xff") else None
-    return _pillow(data, path) if image is None else image
+    return as_channels(_pillow(data, path, _rgb) if image is None else image, channels)
+
+
+def as_channels(image: Bytes, channels: int) -> Bytes:
+    """RGB as it is, as grey, or with its luma as a fourth channel: uint8 h w 3 -> h w c.
+
+    Raises:
+        MisuseError: another number of channels.
+    """
+    if channels == 3:
+        return image
+    if channels not in (1, 4):
+        raise MisuseError(f"images of {channels} channels cannot be read: 1 (grey), 3 (RGB) or 4.")
+    grey = np.array(Image.fromarray(image).convert("L"))[..., None]  # h w 1
+    return grey if channels == 1 else np.concatenate([image, grey], axis=2)
 
 
 def load_image(path: Source, preprocessing: Preprocessing) -> Bytes:
-    """`decode`, then `resize_crop`: uint8 r r 3.
+    """`decode`, then `resize_crop`: uint8 r r c, with as many channels as `preprocessing` has.
 
     Raises:
         DataError: see `decode`.
     """
-    return resize_crop(decode(path), preprocessing)
+    return resize_crop(decode(path, channels=preprocessing.channels), preprocessing)
 
 
 def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
@@ -89,7 +110,7 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
     The square's exact place in the original is resized, so what is cut away is never computed and the aspect ratio
     holds to a fraction of a pixel. Smaller images are enlarged the same way.
 
-    Shapes: uint8 h w 3 -> uint8 r r 3, with r the resolution of `preprocessing`.
+    Shapes: uint8 h w c -> uint8 r r c, with r the resolution of `preprocessing`.
     """
     side = preprocessing.resolution
     height, width = image.shape[:2]
@@ -99,7 +120,10 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
     left, top = (width - kept) / 2, (height - kept) / 2
     box = (max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height))
     filter_ = Image.Resampling[preprocessing.interpolation.upper()]
-    return np.array(Image.fromarray(image).resize((side, side), filter_, box=box))
+    if image.shape[2] == 3:
+        return np.array(Image.fromarray(image).resize((side, side), filter_, box=box))
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(image.shape[2])]
+    return np.stack([np.asarray(plane.resize((side, side), filter_, box=box)) for plane in planes], axis=2)
 
 
 def image_size(path: Source) -> tuple[int, int]:
@@ -160,13 +184,13 @@ def _turbo(data: bytes, path: Source, at_least_px: int = 0) -> Bytes | None:
     return upright(image, jpeg_orientation(data))
 
 
-def _pillow(data: bytes, path: Source) -> Bytes:
+def _pillow(data: bytes, path: Source, convert: Callable[[Image.Image], Bytes]) -> Bytes:
     try:
         with Image.open(io.BytesIO(data), formats=prepare()) as image:
             _check_pixels(path, *image.size)
             image.load()
             # After loading: PNG may hold its EXIF behind the pixels, and TIFF is rotated by load() itself.
-            return upright(_rgb(image), orientation(image))
+            return upright(convert(image), orientation(image))
     except Exception as error:
         raise _failure(path, data, error) from error
 
@@ -174,7 +198,7 @@ def _pillow(data: bytes, path: Source) -> Bytes:
 def _failure(path: Source, data: bytes, error: Exception) -> DataError:
     """What to tell of a file that Pillow refuses; its readers raise almost any type."""
     if isinstance(error, DataError):
-        return error
+        return error if str(path) in str(error) else DataError(f"{path}: {error}")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         found = re.search(r"\d+", str(error))
         return DataError(
@@ -190,6 +214,17 @@ def _failure(path: Source, data: bytes, error: Exception) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(f"{path}: damaged {kind}: its header ({len(data):,} bytes in the file) cannot be read.")
     return DataError(f"{path}: damaged {kind}: {error or type(error).__name__}.")
+
+
+def _four(image: Image.Image) -> Bytes:
+    """The four channels of an image that has four, untouched.
+
+    Raises:
+        DataError: it has not.
+    """
+    if len(image.getbands()) != 4:
+        raise DataError(f"an image of {len(image.getbands())} channels ({image.mode}), expected 4.")
+    return np.array(image)
 
 
 def _rgb(image: Image.Image) -> Bytes:

@@ -15,6 +15,7 @@ from mobilenets.data.formats import read_data
 from mobilenets.data.listing import SPLITS, Entry, Listing
 from mobilenets.data.splits import Label, Sample, Splits, listed, read_split, take_val, write_split
 from mobilenets.errors import DataError, MisuseError
+from mobilenets.metrics import Task
 
 __all__ = ["Folder", "Sample", "labelled", "open_folder"]
 
@@ -34,6 +35,11 @@ class Folder:
     classes: tuple[str, ...]
     splits: Splits
     multi_label: bool = False
+
+    @property
+    def task(self) -> Task:
+        """One class an image, or several."""
+        return "multi-label" if self.multi_label else "classify"
 
 
 def open_folder(

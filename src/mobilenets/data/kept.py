@@ -102,14 +102,14 @@ def file_stamp(file: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def read(folder: Path, name: str, count: int, size: int) -> tuple[Images, dict[int, str]] | None:
+def read(folder: Path, name: str, count: int, shape: tuple[int, int, int]) -> tuple[Images, dict[int, str]] | None:
     """Kept squares, memory-mapped, and the reasons of the images that could not be read.
 
     Args:
         folder: where squares are kept.
         name: their key.
         count: of images, readable or not.
-        size: side of the squares, in pixels.
+        shape: of a square, h w c.
 
     Returns:
         None where there are none, or the file is damaged.
@@ -123,7 +123,7 @@ def read(folder: Path, name: str, count: int, size: int) -> tuple[Images, dict[i
             failed = {int(i): str(reason) for i, reason in json.loads(raw.read(length)).items()}
         images: Images = np.lib.format.open_memmap(file, mode="r")
         whole = images.offset + images.nbytes + length + _END.size  # type: ignore[attr-defined]
-        expected = (count - len(failed), size, size, 3)
+        expected = (count - len(failed), *shape)
         if mark != _MARK or images.shape != expected or images.dtype != np.uint8 or whole != file.stat().st_size:
             return None
     except (OSError, ValueError, TypeError, AttributeError, struct.error, EOFError):

@@ -52,7 +52,8 @@ def export(
     module = model if isinstance(model, MobileNet) else load(model)
     pixels = images if isinstance(images, np.ndarray) else sample_images(module, images)
     extra = {"metrics": json.dumps(module.info.metrics), "versions": json.dumps(versions())}
-    proto = to_onnx(module.network, arrays(module), module.info.preprocessing, module.info.classes, extra=extra)
+    info = module.info
+    proto = to_onnx(module.network, arrays(module), info.preprocessing, info.classes, task=info.task, extra=extra)
     failed = path.with_suffix(f".failed{path.suffix}")
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
@@ -78,7 +79,8 @@ def sample_images(
     preprocessing = model.info.preprocessing
     if not paths:
         made = [scenes.scene(seed, size=preprocessing.resolution).image for seed in range(scenes_n)]
-        return np.stack([decode.resize_crop(image, preprocessing) for image in made])
+        channels = preprocessing.channels
+        return np.stack([decode.resize_crop(decode.as_channels(image, channels), preprocessing) for image in made])
     # An image inside a larger file is one already.
     found: list[Source] = [
         image for path in paths for image in (decode.find_images([path]) if isinstance(path, str | Path) else [path])

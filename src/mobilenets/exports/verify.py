@@ -120,7 +120,7 @@ def first_departure(model: MobileNet, artifact: Path, image: Images, *, relative
 def _probabilities(model: MobileNet, images: Images) -> NDArray[np.float32]:
     with evaluating(model), torch.inference_mode():
         parts = [
-            model(normalise(torch.from_numpy(batch), model.info.preprocessing)).softmax(-1)
+            model.probabilities(model(normalise(torch.from_numpy(batch), model.info.preprocessing)))
             for batch in _batches(images)
         ]
     probabilities: NDArray[np.float32] = torch.cat(parts).numpy()

@@ -355,7 +355,7 @@ class _Job:
         training = self.training(candidate, seconds, train, val)
         best = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
         save(with_info(best, recipe=training.recipe.to_dict()), self.weights(candidate))
-        return training.best_top1
+        return training.best_score
 
     def training(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> Training:
         """A training of a candidate from what there is: its weights of the search, published ones, random ones."""
@@ -373,13 +373,14 @@ class _Job:
     def start(self, candidate: Candidate) -> Start:
         """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
         arguments = (candidate.network, self.folder.classes)
+        options: Any = {"task": self.folder.task, "seed": self.state.seed, "note": self.note_once}
         try:
-            return begin_from(*arguments, self.state.weights, seed=self.state.seed, note=self.note_once)
+            return begin_from(*arguments, self.state.weights, **options)
         except (MisuseError, CheckpointError) as error:
             if self.state.weights == "imagenet" or not Path(self.state.weights).is_file():
                 raise
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
-            return begin_from(*arguments, "none", seed=self.state.seed, note=self.note_once)
+            return begin_from(*arguments, "none", **options)
 
     def note_once(self, text: str) -> None:
         """Tell what was not told before."""

@@ -18,6 +18,7 @@ from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import Candidate, prediction_error
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, processor
+from mobilenets.metrics import METRICS
 from mobilenets.model import MobileNet, versions
 from mobilenets.prediction import evaluate_samples, open_model
 from mobilenets.report import draw
@@ -62,7 +63,7 @@ def write_report(
     network = o.model.network
     keep_time()
     report: dict[str, Any] = {
-        "task": "classify",
+        "task": folder.task,
         "budget": {"text": budget.text, **{k: v for k, v in asdict(budget).items() if v is not None}},
         "device": {"name": processor(), "kind": "local", "cores": os.cpu_count(), **describe(session)},
         "winner": {
@@ -77,8 +78,8 @@ def write_report(
             "latency_runs": o.latency.runs,
             "latency_tries": o.tries,
             "file_bytes": o.artifact.stat().st_size,
-            "metric": scored.top1,
-            "metric_name": "val_top1",
+            "metric": scored.metric,
+            "metric_name": f"val_{METRICS[folder.task]}",
             "artifact": str(o.artifact),
             "checkpoint": str(run / "model.safetensors"),
         },
@@ -108,7 +109,7 @@ def write_report(
     if "test" in folder.splits:
         watcher.phase("scoring the artifact on test images")
         tested = evaluate_samples(predictor, folder.splits["test"], on_progress=watcher.advance)
-        report["winner"]["test_top1"] = tested.top1
+        report["winner"][f"test_{METRICS[folder.task]}"] = tested.metric
         report["data"]["test_images"] = tested.images
     write_text(run / "report.json", json.dumps(report, indent=2))
     draw(report, run / "report.png")

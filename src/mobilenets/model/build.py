@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mobilenets.costs.printed import describe_row
 from mobilenets.errors import MisuseError, UnknownNameError
+from mobilenets.metrics import Task
 from mobilenets.model.modules import DroppingLinear, runner
 from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
@@ -33,12 +34,14 @@ class Info:
         preprocessing: how an image becomes the input.
         metrics: what was measured of these weights.
         recipe: how they were trained.
+        task: one class an image, or several.
     """
 
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     metrics: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    task: Task = "classify"
 
 
 Step = tuple[str, Callable[..., Tensor], tuple[str, ...], tuple[str, ...]]
@@ -89,6 +92,10 @@ class MobileNet(nn.Module):
             for i in dead:
                 del values[i]
         return values[name].flatten(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits (n, classes): they sum to 1 where an image has one class, and do not where it may have several."""
+        return logits.sigmoid() if self.info.task == "multi-label" else logits.softmax(-1)
 
     def taps(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Values of the named nodes for an input, with the addresses that `lower` gives them.

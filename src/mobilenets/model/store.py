@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.files import write_bytes
+from mobilenets.metrics import Task
 from mobilenets.model.build import Info, MobileNet
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
@@ -35,7 +36,7 @@ def save(model: MobileNet, path: str | Path) -> Path:
     info = model.info
     metadata = {
         "format": FORMAT,
-        "task": "classify",
+        "task": info.task,
         "as_trained": json.dumps(model.as_trained),
         "table": json.dumps(table_json.to_dict(model.network)),
         "classes": json.dumps(list(info.classes), ensure_ascii=False),
@@ -113,7 +114,8 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[Network, Info]:
             f"{path}: its metadata is damaged: preprocessing gives {preprocessing.resolution} pixels, the table wants "
             f"{network.resolution}."
         )
-    return network, Info(tuple(classes), preprocessing, values["metrics"], values["recipe"])
+    task: Task = "multi-label" if metadata.get("task") == "multi-label" else "classify"
+    return network, Info(tuple(classes), preprocessing, values["metrics"], values["recipe"], task)
 
 
 def load_tensors(model: MobileNet, tensors: Mapping[str, Tensor], *, where: str) -> None:

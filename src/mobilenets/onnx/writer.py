@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from mobilenets.metrics import Task
 from mobilenets.onnx.weights import NORM_KEYS, Array, fold, norm_of, scaled
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
@@ -85,6 +86,7 @@ def to_onnx(
     preprocessing: Preprocessing,
     classes: tuple[str, ...] = (),
     *,
+    task: Task = "classify",
     taps: bool = False,
     extra: Mapping[str, str] | None = None,
 ) -> Any:
@@ -95,6 +97,7 @@ def to_onnx(
         weights: arrays by state-dict key (`row01.conv.conv.weight`), as the torch model names them.
         preprocessing: mean and std go into the graph; all of it goes into the metadata.
         classes: names of the outputs, for the metadata.
+        task: softmax where an image has one class, a sigmoid for each where it may have several.
         taps: every value that a torch model has under the same name becomes an output too (to find a departure).
         extra: further metadata entries.
 
@@ -119,7 +122,10 @@ def to_onnx(
     if len(nodes[-1].shape) > 1:
         graph.op("Flatten", [logits], "flat_logits")
         logits = "flat_logits"
-    graph.op("Softmax", [logits], PROBABILITIES, axis=-1)
+    if task == "multi-label":
+        graph.op("Sigmoid", [logits], PROBABILITIES)
+    else:
+        graph.op("Softmax", [logits], PROBABILITIES, axis=-1)
     size = network.resolution
     image = helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["n", size, size, network.in_channels])
     outputs = [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", network.classes])]
@@ -133,13 +139,13 @@ def to_onnx(
     body = helper.make_graph(graph.nodes, network.name, [image], outputs, graph.initializers)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
-    helper.set_model_props(model, _metadata(network, preprocessing, classes) | dict(extra or {}))
+    helper.set_model_props(model, _metadata(network, preprocessing, classes, task) | dict(extra or {}))
     return model
 
 
-def _metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str, ...]) -> dict[str, str]:
+def _metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str, ...], task: Task) -> dict[str, str]:
     return {
-        "task": "classify",
+        "task": task,
         "network": network.name,
         "table": json.dumps(table_json.to_dict(network)),
         "classes": json.dumps(list(classes), ensure_ascii=False),

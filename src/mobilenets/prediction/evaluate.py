@@ -14,7 +14,8 @@ from mobilenets.data.folder import Sample, labelled
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
 from mobilenets.errors import DataError
-from mobilenets.prediction.predict import loaded_batches
+from mobilenets.metrics import METRICS, Task, average_precision
+from mobilenets.prediction.predict import LIKELY, loaded_batches
 from mobilenets.prediction.predictor import Predictor, open_model
 
 
@@ -24,12 +25,15 @@ class Evaluation:
 
     Attributes:
         images: how many were scored.
-        top1: part whose most probable class is right.
+        top1: part whose most probable class is right (or, of several, one of the right ones).
         top5: part whose class is among the five most probable (1.0 with five classes or fewer).
         loss: mean cross-entropy, in nats.
         skipped: unreadable files with the reason.
         classes: names, in order.
-        confusion: counts (true class, predicted class).
+        confusion: counts (true class, predicted class); of images with several classes: each class against those
+            predicted beside it or in its place.
+        precision: average precision of each class, where images may have several classes; not a number for classes that
+            no image has.
     """
 
     images: int
@@ -39,11 +43,23 @@ class Evaluation:
     skipped: tuple[tuple[Source, str], ...]
     classes: tuple[str, ...]
     confusion: NDArray[np.int64]
+    precision: NDArray[np.float64] | None = None
+
+    @property
+    def task(self) -> Task:
+        """One class an image, or several."""
+        return "classify" if self.precision is None else "multi-label"
+
+    @property
+    def metric(self) -> float:
+        """Top-1 accuracy; with several labels an image, mean average precision."""
+        return self.top1 if self.precision is None else float(np.nanmean(self.precision))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "task": "classify",
+            "task": self.task,
+            METRICS[self.task]: self.metric,
             "images": self.images,
             "top1": self.top1,
             "top5": self.top5,
@@ -52,6 +68,7 @@ class Evaluation:
             "skipped_files": [{"path": str(path), "error": reason} for path, reason in self.skipped],
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
+            **({} if self.precision is None else {"average_precision": self.precision.tolist()}),
         }
 
 
@@ -114,6 +131,8 @@ def score(
     classes: tuple[str, ...] = (),
 ) -> Evaluation:
     """Top-1, top-5, cross-entropy and confusion of class probabilities (n, classes)."""
+    if any(isinstance(label, tuple) for label in labels):
+        return _score_several(probabilities, labels, skipped, classes)
     truth = np.asarray(labels)
     count = probabilities.shape[1]
     order = np.argsort(-probabilities, axis=1)
@@ -126,3 +145,26 @@ def score(
     return Evaluation(
         len(truth), float(hits[:, :1].any(1).mean()), float(hits[:, :5].any(1).mean()), loss, skipped, names, confusion
     )
+
+
+def _score_several(
+    probabilities: NDArray[np.float32],
+    labels: Sequence[Label],
+    skipped: tuple[tuple[Source, str], ...],
+    classes: tuple[str, ...],
+) -> Evaluation:
+    """Average precision of each class, where an image has any number of them."""
+    count = probabilities.shape[1]
+    truth = np.zeros(probabilities.shape, np.float64)
+    for row, label in zip(truth, labels, strict=True):
+        row[[label] if isinstance(label, int) else list(label)] = 1.0
+    order = np.argsort(-probabilities, axis=1)
+    hits = np.take_along_axis(truth, order, 1) > 0
+    predicted = (probabilities >= LIKELY).astype(np.int64)
+    clipped = np.clip(probabilities.astype(np.float64), 1e-12, 1 - 1e-12)
+    loss = float(-(truth * np.log(clipped) + (1 - truth) * np.log(1 - clipped)).mean())
+    names = classes or tuple(str(i) for i in range(count))
+    return Evaluation(
+        len(truth), float(hits[:, :1].any(1).mean()), float(hits[:, :5].any(1).mean()), loss, skipped, names,
+        truth.astype(np.int64).T @ predicted, average_precision(truth, probabilities),
+    )  # fmt: skip

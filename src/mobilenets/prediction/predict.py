@@ -17,6 +17,8 @@ from mobilenets.errors import DataError, MisuseError
 from mobilenets.prediction.predictor import Predictor, open_model
 
 BATCH = 32
+LIKELY = 0.5
+"""Probability from which an image has a class, where it may have several."""
 
 S = TypeVar("S", bound=Source)
 
@@ -27,8 +29,9 @@ class Prediction:
 
     Attributes:
         path: the file.
-        label: most probable class; None where the file cannot be read.
-        score: its probability.
+        label: most probable class; where images have several, all at least as likely as not, joined by `|`; None where
+            the file cannot be read.
+        score: probability of the most probable class.
         top: the most probable classes with their probabilities, best first.
         error: why the file cannot be read, or None.
     """
@@ -77,7 +80,7 @@ def predict(
             if path in errors:
                 found.append(Prediction(path, None, None, error=errors[path]))
             else:
-                found.append(_prediction(path, next(rows), predictor.classes, top))
+                found.append(_prediction(path, next(rows), predictor, top))
         if on_progress is not None:
             on_progress(len(found), len(files))
     return found
@@ -107,11 +110,19 @@ def loaded_batches(
             errors = {path: r for path, r in zip(batch, results, strict=True) if isinstance(r, str)}
             images = [r for r in results if not isinstance(r, str)]
             size_px = predictor.preprocessing.resolution
-            stacked = np.stack(images) if images else np.zeros((0, size_px, size_px, 3), np.uint8)
+            stacked = (
+                np.stack(images)
+                if images
+                else np.zeros((0, size_px, size_px, predictor.preprocessing.channels), np.uint8)
+            )
             yield batch, stacked, errors
 
 
-def _prediction(path: Path, row: NDArray[np.float32], classes: tuple[str, ...], top: int) -> Prediction:
-    order = np.argsort(-row)[:top]
-    named = tuple((classes[i] if i < len(classes) else str(i), float(row[i])) for i in order.tolist())
-    return Prediction(path, named[0][0], named[0][1], named)
+def _prediction(path: Path, row: NDArray[np.float32], predictor: Predictor, top: int) -> Prediction:
+    classes = predictor.classes
+    order = np.argsort(-row).tolist()
+    named = tuple((classes[i] if i < len(classes) else str(i), float(row[i])) for i in order)
+    label = named[0][0]
+    if predictor.task == "multi-label":
+        label = "|".join(name for name, score in named if score >= LIKELY)
+    return Prediction(path, label, named[0][1], named[:top])

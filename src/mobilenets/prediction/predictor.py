@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
+from mobilenets.metrics import Task
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, open_artifact
 
@@ -19,6 +20,7 @@ class Predictor(Protocol):
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    task: Task
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
@@ -35,6 +37,7 @@ class _Checkpoint:
         self.model = model
         self.classes: tuple[str, ...] = model.info.classes
         self.preprocessing: Preprocessing = model.info.preprocessing
+        self.task: Task = model.info.task
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
@@ -43,7 +46,7 @@ class _Checkpoint:
 
         with evaluating(self.model), torch.inference_mode():
             logits = self.model(normalise(torch.from_numpy(images), self.preprocessing))
-            probabilities: NDArray[np.float32] = logits.softmax(-1).numpy()
+            probabilities: NDArray[np.float32] = self.model.probabilities(logits).numpy()
         return probabilities
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.drawing import figure, save_figure
+from mobilenets.metrics import SPOKEN
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
@@ -16,9 +17,10 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     candidates, winner, limit = report["candidates"], report["winner"], report["budget"].get("latency_ms")
     colors = _colors(candidates)
     _promises(left, candidates, winner, limit, colors)
-    _tried(right, candidates, winner, limit, colors)
+    metric = SPOKEN[report["task"]]
+    _tried(right, candidates, winner, limit, colors, metric)
     made.suptitle(
-        f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px: top-1 {winner['metric']:.1%} on "
+        f"{winner['network']} x{winner['width']:g} at {winner['resolution']} px: {metric} {winner['metric']:.1%} on "
         f"{report['data']['val_images']} validation images, {winner['latency_ms']:.2f} ms, "
         f"{winner['file_bytes'] / 1e6:.2f} MB\n"
         f"budget: {report['budget']['text']}; {report['device']['name']}, {report['device']['runtime']}, "
@@ -87,6 +89,7 @@ def _tried(
     winner: Mapping[str, Any],
     limit: float | None,
     colors: Mapping[str, Any],
+    metric: str,
 ) -> None:
     """Accuracy on the user's validation images after the short search, and the winner after its long training."""
     tried = sorted((c for c in candidates if c["search_top1"] is not None), key=_latency)
@@ -109,7 +112,7 @@ def _tried(
         xlim=(min(xs) / 1.8, max(xs) * 1.8),
         ylim=(0, 104),
         xlabel="measured latency of one image, ms",
-        ylabel="top-1 on the validation images, %",
+        ylabel=f"{metric} on the validation images, %",
         title=f"{len(tried)} tried on these images, equal time each round" if tried else "the winner on these images",
     )
     axes.legend(fontsize=8, loc="best", markerscale=0.6, framealpha=0.9)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import UnknownNameError
+from mobilenets.metrics import Task
 from mobilenets.preprocessing import Preprocessing
 
 
@@ -22,6 +23,7 @@ class Session(Protocol):
     precision: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    task: Task
     metadata: Mapping[str, str]
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.metrics import Task
 from mobilenets.preprocessing import Preprocessing
 
 
@@ -47,6 +48,7 @@ class OnnxRuntimeSession:
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
         self.preprocessing = Preprocessing.from_dict(json.loads(self.metadata["preprocessing"]))
+        self.task: Task = "multi-label" if self.metadata.get("task") == "multi-label" else "classify"
         self.input_name: str = session.get_inputs()[0].name
 
     @classmethod

@@ -21,6 +21,7 @@ from mobilenets.data.batches import eval_batches
 from mobilenets.data.cache import Squares
 from mobilenets.errors import CheckpointError
 from mobilenets.files import cache_folder, replacing
+from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load, normalise
 from mobilenets.runtime import SUFFIXES, open_artifact
 
@@ -58,13 +59,17 @@ def ask_teachers(
     return torch.from_numpy(np.mean(answers, axis=0, dtype=np.float32))
 
 
-def softened(probabilities: Tensor, temperature: float) -> Tensor:
+def softened(probabilities: Tensor, temperature: float, task: Task = "classify") -> Tensor:
     """Probabilities at a temperature, as from the logits divided by it."""
+    if task == "multi-label":
+        return (probabilities.clamp(1e-6, 1 - 1e-6).logit() / temperature).sigmoid()
     return (probabilities.clamp_min(1e-8).log() / temperature).softmax(-1)
 
 
-def distillation_loss(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
+def distillation_loss(logits: Tensor, soft: Tensor, temperature: float, task: Task = "classify") -> Tensor:
     """Cross-entropy with a teacher's softened probabilities, times T squared, which keeps its gradient's size."""
+    if task == "multi-label":
+        return temperature**2 * F.binary_cross_entropy_with_logits(logits / temperature, soft)
     return temperature**2 * F.cross_entropy(logits / temperature, soft)
 
 
@@ -109,7 +114,7 @@ def _module(model: MobileNet) -> Callable[[Tensor], Probabilities]:
     def run(images: Tensor) -> Probabilities:
         with torch.inference_mode():
             logits = model(normalise(images, model.info.preprocessing))
-            probabilities: Probabilities = logits.softmax(-1).numpy()
+            probabilities: Probabilities = model.probabilities(logits).numpy()
         return probabilities
 
     return run

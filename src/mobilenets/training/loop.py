@@ -23,6 +23,7 @@ from mobilenets.data.augment import augment, mix, plain
 from mobilenets.data.batches import eval_batches, train_order
 from mobilenets.data.cache import Squares
 from mobilenets.errors import DivergedError
+from mobilenets.metrics import mean_average_precision
 from mobilenets.model import MobileNet, normalise
 from mobilenets.model.synced import synchronise
 from mobilenets.training import rescue
@@ -79,7 +80,7 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     validation_s: float = 0.0
-    best_top1: float = -1.0
+    best_score: float = -1.0
     rate_factor: float = 1.0
     precision: str | None = None
     smooth_loss: float | None = None
@@ -106,7 +107,8 @@ class Training:
             )
         self.steps_per_epoch = max(1, self.images // self.batch_size)
         self.class_weights = self._class_weights() if recipe.balance == "loss" else None
-        self.soft = None if self.teacher is None else softened(self.teacher, recipe.temperature)
+        self.task = self.model.info.task
+        self.soft = None if self.teacher is None else softened(self.teacher, recipe.temperature, self.task)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
         self._good: State | None = None
         self._frozen: bool | None = None
@@ -132,7 +134,7 @@ class Training:
     @property
     def stale(self) -> int:
         """Validations since the best one."""
-        best = max((i for i, line in enumerate(self.history) if line.val_top1 >= self.best_top1), default=-1)
+        best = max((i for i, line in enumerate(self.history) if line.val_score >= self.best_score), default=-1)
         return len(self.history) - 1 - best
 
     @property
@@ -272,7 +274,7 @@ class Training:
         first = self.world.rank * self.local_batch
         images = augment(pixels, self.resolution_at(self.fraction), drawn, generator, first=first)
         labels = torch.from_numpy(self.train.labels[chosen])
-        targets = F.one_hot(labels, self.model.network.classes).float()
+        targets = labels if self.task == "multi-label" else F.one_hot(labels, self.model.network.classes).float()
         if self.soft is not None:
             targets = torch.cat([targets, self.soft[torch.from_numpy(chosen)]], 1)
         if recipe.mixup:
@@ -285,13 +287,21 @@ class Training:
         logits, features = out if self.matching is not None else (out, [])
         labels, soft = targets[:, : logits.shape[1]], targets[:, logits.shape[1] :]
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=recipe.label_smoothing)
+        loss = self._answer_loss(logits, labels)
         if self.soft is not None:
-            told = distillation_loss(logits, soft, recipe.temperature)
+            told = distillation_loss(logits, soft, recipe.temperature, self.task)
             loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * told
         if self.matching is not None:
             loss = loss + self.matching.loss(features, images)
         return loss
+
+    def _answer_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with the labels; with several labels an image, of each class for itself."""
+        smoothing = self.recipe.label_smoothing
+        if self.task == "multi-label":
+            smooth = labels * (1 - smoothing) + smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits, smooth, weight=self.class_weights)
+        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
 
     def _check(self, loss: float, normed: Tensor, targets: Tensor, chosen: NDArray[np.int64]) -> None:
         """Clip the gradient, and refuse a step that would leave the numbers or that runs away.
@@ -307,7 +317,8 @@ class Training:
             nn.utils.clip_grads_with_norm_(moving, self.recipe.clip, norm)
         before = loss if self.smooth_loss is None else self.smooth_loss
         self.smooth_loss = 0.95 * before + 0.05 * loss
-        limit = RUNAWAY * (math.log(max(2, self.model.network.classes)) + 1)
+        guesses = 2 if self.task == "multi-label" else max(2, self.model.network.classes)
+        limit = RUNAWAY * (math.log(guesses) + 1)
         (broken,) = self.world.total(float(not finite or self.smooth_loss > limit))
         if not broken:
             return
@@ -388,7 +399,7 @@ class Training:
         begin = time.perf_counter()
         if self.recipe.bn_images:
             estimate_norm(self.average, self._plain_images(self.recipe.bn_images))
-        top1, loss = score(self.average, self.val, self.world)
+        metric, loss = score(self.average, self.val, self.world)
         took_s = time.perf_counter() - begin
         if self.world.size > 1:
             (took_s,) = self.world.total(took_s if self.world.leads else 0.0)
@@ -402,15 +413,15 @@ class Training:
             self.resolution_at(self.fraction),
             since["loss"] / steps,
             loss,
-            top1,
+            metric,
             since["images"] / max(since["s"], 1e-9),
             since["wait"] / max(since["s"], 1e-9),
         )
         self.validation_s = took_s  # the last one's time is kept; set after `fraction` was used
         self.since = dict.fromkeys(self.since, 0.0)
         self.history.append(line)
-        best = top1 >= self.best_top1
-        self.best_top1 = max(top1, self.best_top1)
+        best = metric >= self.best_score
+        self.best_score = max(metric, self.best_score)
         if on_epoch is not None:
             on_epoch(line, best)
 
@@ -423,7 +434,8 @@ class Training:
 
     def _class_weights(self) -> Tensor:
         """Of each class: the inverse of its share, the mean over all images 1."""
-        counts = np.bincount(self.train.labels, minlength=self.model.network.classes).clip(min=1)
+        labels, classes = self.train.labels, self.model.network.classes
+        counts = (labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)).clip(min=1)
         return torch.tensor(self.images / (len(counts) * counts), dtype=torch.float32, device=self.device)
 
     def _tick(self) -> Tick:
@@ -476,18 +488,21 @@ def predict_squares(
     world = world or World()
     model.eval()
     device = next(model.parameters()).device
-    probabilities, labels = [torch.zeros(0, model.network.classes)], [torch.zeros(0, dtype=torch.int64)]
+    probabilities, labels = [torch.zeros(0, model.network.classes)], [torch.from_numpy(squares.labels[:0].copy())]
     with torch.inference_mode():
         for i, (pixels, truth) in enumerate(eval_batches(squares, batch_size)):
             if i % world.size == world.rank:
                 logits = model(evaluated(model, pixels.to(device)))
-                probabilities.append(logits.float().softmax(-1).cpu())
+                probabilities.append(model.probabilities(logits.float()).cpu())
                 labels.append(truth)
     return world.gathered(torch.cat(probabilities)), world.gathered(torch.cat(labels))
 
 
 def score(model: MobileNet, squares: Squares, world: World) -> tuple[float, float]:
-    """(top-1 accuracy, cross-entropy) over all processes' parts."""
+    """(top-1 accuracy or mean average precision, cross-entropy) over the parts of all processes."""
     probabilities, labels = predict_squares(model, squares, world=world)
+    if model.info.task == "multi-label":
+        loss = F.binary_cross_entropy(probabilities.clamp(1e-12, 1.0), labels)
+        return mean_average_precision(labels.numpy(), probabilities.numpy()), loss.item()
     right = (probabilities.argmax(1) == labels).float().mean().item()
     return right, F.nll_loss(probabilities.clamp_min(1e-12).log(), labels).item()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from mobilenets.drawing import figure, save_figure
 from mobilenets.watching import Epoch
 
 
-def curves(history: Sequence[Epoch], path: Path, title: str) -> None:
-    """Loss and accuracy over epochs."""
+def curves(history: Sequence[Epoch], path: Path, title: str, *, metric: str = "top-1") -> None:
+    """Loss and the metric over epochs."""
     made = figure(9, 3.6)
     loss, accuracy = made.subplots(1, 2)
     epochs = [line.epoch for line in history]
@@ -24,14 +25,14 @@ def curves(history: Sequence[Epoch], path: Path, title: str) -> None:
     loss.plot(epochs, [line.val_loss for line in history], label="validation", marker=marker, ms=3)
     loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     loss.legend(frameon=False)
-    top1 = [100 * line.val_top1 for line in history]
+    top1 = [100 * line.val_score for line in history]
     best = int(np.argmax(top1))
     accuracy.plot(epochs, top1, marker=marker, ms=3, color="tab:green")
     accuracy.plot(epochs[best], top1[best], "*", ms=13, color="tab:green")
     accuracy.annotate(
         f"{top1[best]:.1f} %", (epochs[best], top1[best]), (0, -16), textcoords="offset points", ha="center"
     )
-    accuracy.set(xlabel="epoch", ylabel="validation top-1, %", ylim=(0, 102))
+    accuracy.set(xlabel="epoch", ylabel=f"validation {metric}, %", ylim=(0, 102))
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -60,9 +61,41 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], path: Path) -> 
     save_figure(made, path)
 
 
+def precision(found: NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
+    """Average precision of each class on the validation images, best first; classes that no image has are named so."""
+    order = np.argsort(-np.nan_to_num(found, nan=-1.0))
+    made = figure(7, 1.2 + 0.28 * len(classes))
+    axes = made.subplots()
+    axes.barh(range(len(order)), [100 * np.nan_to_num(found[i]) for i in order], color="tab:green")
+    for at, i in enumerate(order):
+        text = "no image has it" if np.isnan(found[i]) else f"{100 * found[i]:.0f}"
+        axes.text(100 * np.nan_to_num(found[i]) + 1, at, text, va="center", fontsize=8)
+    axes.set_yticks(range(len(order)), [classes[i] for i in order])
+    axes.invert_yaxis()
+    axes.set(xlabel="average precision, %", xlim=(0, 108), title=f"mean {100 * np.nanmean(found):.1f} %")
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(made, path)
+
+
+def _judged(labels: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether all that is said of an image is right: its class, or each of several."""
+    if labels.ndim == 1:
+        return np.asarray(probabilities.argmax(1) == labels)
+    return np.asarray(((probabilities >= 0.5) == (labels > 0)).all(1))
+
+
+def _said(label: Any, row: NDArray[np.float32], classes: Sequence[str], good: bool) -> str:
+    """What the model says of an image, and what it is where that is wrong."""
+    if np.ndim(label) == 0:
+        said = f"{classes[int(row.argmax())]} {100 * row.max():.0f} %"
+        return said if good else f"{said}\nis {classes[int(label)]}"
+    said = "|".join(classes[i] for i in np.flatnonzero(row >= 0.5).tolist()) or "nothing"
+    return said if good else f"{said}\nis {'|'.join(classes[i] for i in np.flatnonzero(label).tolist()) or 'nothing'}"
+
+
 def samples(
     images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     probabilities: NDArray[np.float32],
     classes: Sequence[str],
     path: Path,
@@ -70,10 +103,10 @@ def samples(
     count: int = 24,
 ) -> None:
     """A sheet of validation images with what the model says; wrong ones first and in red, half of the sheet at most."""
-    predicted = probabilities.argmax(1)
+    judged = _judged(labels, probabilities)
     generator = np.random.default_rng(0)
-    wrong = generator.permutation(np.flatnonzero(predicted != labels))[: count // 2]
-    right = generator.permutation(np.flatnonzero(predicted == labels))[: count - len(wrong)]
+    wrong = generator.permutation(np.flatnonzero(~judged))[: count // 2]
+    right = generator.permutation(np.flatnonzero(judged))[: count - len(wrong)]
     chosen = [*wrong, *right]
     columns = 8
     rows = max(1, -(-len(chosen) // columns))
@@ -82,12 +115,11 @@ def samples(
     for axes in grid:
         axes.axis("off")
     for axes, i in zip(grid, chosen, strict=False):
-        axes.imshow(images[i], interpolation="nearest")
-        good = predicted[i] == labels[i]
-        said = f"{classes[predicted[i]]} {100 * probabilities[i].max():.0f} %"
+        axes.imshow(images[i][..., :3], interpolation="nearest", cmap="gray")  # of four channels the first three
+        good = bool(judged[i])
         axes.set_title(
-            said if good else f"{said}\nis {classes[labels[i]]}", fontsize=8, color="black" if good else "firebrick"
+            _said(labels[i], probabilities[i], classes, good), fontsize=8, color="black" if good else "firebrick"
         )
-    share = float((predicted == labels).mean()) if len(labels) else 0.0
+    share = float(judged.mean()) if len(labels) else 0.0
     made.suptitle(f"validation images: {len(wrong)} of the wrong ones (red) first; {share:.1%} of all are right")
     save_figure(made, path)

@@ -35,7 +35,10 @@ def cause(
     with torch.no_grad():
         node = _first_departure(model, images)
         logits = model(images).float()
-        losses = F.cross_entropy(logits, targets, reduction="none")
+        if model.info.task == "multi-label":
+            losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+        else:
+            losses = F.cross_entropy(logits, targets, reduction="none")
     order = losses.nan_to_num(torch.inf, torch.inf, torch.inf).argsort(descending=True).tolist()
     broken = [i for i in order if not bool(losses[i].isfinite())]
     worst = [str(paths[i]) for i in (broken or order)[:_SHOWN]]

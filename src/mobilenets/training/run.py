@@ -20,6 +20,7 @@ from mobilenets.data.folder import Folder, open_folder
 from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
+from mobilenets.metrics import METRICS, SPOKEN, average_precision
 from mobilenets.model import MobileNet, load, save, versions, with_info
 from mobilenets.table.rows import Network
 from mobilenets.training import pictures
@@ -38,7 +39,7 @@ from mobilenets.watching import Epoch, Watcher
 STATE = "resume.safetensors"
 FILES = (
     "settings.json", "split.json", "metrics.csv", "best.safetensors", "last.safetensors", STATE,
-    previous(Path(STATE)).name, "curves.png", "confusion.png", "samples.png", "lr.png",
+    previous(Path(STATE)).name, "curves.png", "confusion.png", "precision.png", "samples.png", "lr.png",
 )  # fmt: skip
 """What a run folder may hold."""
 MARGIN = 1.15
@@ -129,7 +130,7 @@ def train(
         chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
         seed = chosen.seed
         folder = open_folder(data, seed=seed)  # bad data is refused before a run folder is made
-        start = begin_from(network, folder.classes, weights, seed=seed, note=watcher.note)
+        start = begin_from(network, folder.classes, weights, task=folder.task, seed=seed, note=watcher.note)
         if recipe is None and start.source is not None:
             chosen = _recipe(Finetune, minutes, epochs, changes or {})
         world.share_of(chosen.batch_size or 64)
@@ -188,7 +189,7 @@ def _resume(
     except (OSError, ValueError) as error:
         raise MisuseError(f"{run}: no run to resume: settings.json cannot be read ({error}).") from error
     if not any((run / name).is_file() for name in (STATE, previous(Path(STATE)).name)):
-        if (run / "best.safetensors").is_file() and (run / "confusion.png").is_file():
+        if (run / "best.safetensors").is_file() and (run / "samples.png").is_file():
             watcher.note(f"{run} is finished already.")
             return load(run / "best.safetensors")
         raise CheckpointError(f"{run}: it stopped before the first checkpoint; start again with --overwrite.")
@@ -206,14 +207,16 @@ def _resume(
     return _run(start, folder, recipe, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=True)
 
 
-def load_splits(folder: Folder, resolution: int, watcher: Watcher) -> tuple[Squares, Squares]:
+def load_splits(
+    folder: Folder, resolution: int, watcher: Watcher, *, channels: int = 3
+) -> tuple[Squares, Squares]:  # fmt: skip
     """Decoded training and validation images: a little larger than `resolution`, never larger than the files are."""
     size = native_size(folder.splits["train"], round(resolution * MARGIN))
     loaded = []
     for split in ("train", "val"):
         watcher.phase(f"decoding {split} images", len(folder.splits[split]))
         squares = load_squares(
-            folder.splits[split], size, classes=len(folder.classes), exact=split != "train",
+            folder.splits[split], size, classes=len(folder.classes), channels=channels, exact=split != "train",
             on_progress=watcher.advance, on_note=watcher.note,
         )  # fmt: skip
         for path, reason in squares.skipped[:5]:
@@ -229,8 +232,9 @@ def _run(
     watcher: Watcher, world: World, checkpoint_s: float, began: float, *, resumed: bool,
 ) -> MobileNet:  # fmt: skip
     watcher.started(run)
+    table = start.model.network
     try:
-        train_squares, val_squares = load_splits(folder, start.model.network.resolution, watcher)
+        train_squares, val_squares = load_splits(folder, table.resolution, watcher, channels=table.in_channels)
         teacher, matching = _taught(start.model, lessons, train_squares, folder.classes, watcher)
     except MobileNetsError:
         if not resumed and world.leads:  # nothing has begun: the same --out must be free for the next try
@@ -292,6 +296,7 @@ def execute(
 ) -> MobileNet:  # fmt: skip
     """Run a training to its end inside a folder: checkpoints, CSV, pictures, and the state a resume needs."""
     keeper = _Keeper(training, run, watcher, loggers)
+    watcher.metric = SPOKEN[training.task]
     watcher.phase(f"training {training.model.network.label}")
     if not training.world.leads:
         training.run(checkpoint_s=checkpoint_s)
@@ -341,7 +346,7 @@ class _Keeper:
             self._write_best()
             save(model, self.run / "last.safetensors")
             save_state(self.training, self.run / STATE)
-            _write_csv(self.training.history, self.run / "metrics.csv")
+            _write_csv(self.training, self.run / "metrics.csv")
         except OSError as error:
             if self.owed is not None:
                 self.owed = _copied(self.owed)  # the average goes on moving
@@ -353,7 +358,7 @@ class _Keeper:
     def finish(self) -> None:
         """What is still owed; now a full disk is an error."""
         self._write_best()
-        _write_csv(self.training.history, self.run / "metrics.csv")
+        _write_csv(self.training, self.run / "metrics.csv")
 
     def _write_best(self) -> None:
         if self.owed is not None:
@@ -373,11 +378,13 @@ def _copied(model: MobileNet) -> MobileNet:
     return copy.deepcopy(model)
 
 
-def _write_csv(history: Sequence[Epoch], path: Path) -> None:
+def _write_csv(training: Training, path: Path) -> None:
+    """The history, with the metric under its name."""
+    named = {f.name: f.name for f in fields(Epoch)} | {"val_score": f"val_{METRICS[training.task]}"}
     text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Epoch)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(line) for line in history)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(named.values())
+    writer.writerows(asdict(line).values() for line in training.history)
     write_text(path, text.getvalue())
 
 
@@ -385,15 +392,20 @@ def _with_metrics(training: Training) -> MobileNet:
     metrics: dict[str, Any] = {}
     if training.history:
         line = training.history[-1]
-        metrics = {"val_top1": line.val_top1, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
+        metric = f"val_{METRICS[training.task]}"
+        metrics = {metric: line.val_score, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
     return with_info(training.average, metrics=metrics, recipe=training.recipe.to_dict())
 
 
 def _draw(model: MobileNet, training: Training, classes: tuple[str, ...], run: Path) -> None:
     val = training.val
     probabilities, labels = (t.numpy() for t in predict_squares(model, val))
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (labels, probabilities.argmax(1)), 1)
-    pictures.curves(training.history, run / "curves.png", model.network.label)
-    pictures.confusion(counts, classes, run / "confusion.png")
+    metric = SPOKEN[training.task]
+    pictures.curves(training.history, run / "curves.png", model.network.label, metric=metric)
+    if training.task == "multi-label":
+        pictures.precision(average_precision(labels, probabilities), classes, run / "precision.png")
+    else:
+        counts = np.zeros((len(classes), len(classes)), np.int64)
+        np.add.at(counts, (labels, probabilities.argmax(1)), 1)
+        pictures.confusion(counts, classes, run / "confusion.png")
     pictures.samples(np.asarray(val.images), labels, probabilities, classes, run / "samples.png")

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from mobilenets.data.cache import Squares
-from mobilenets.model import MobileNet, build
+from mobilenets.metrics import Task
+from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
@@ -43,13 +44,20 @@ class Start:
         return {
             "table": table_json.to_dict(self.model.network),
             "preprocessing": self.model.info.preprocessing.to_dict(),
+            "task": self.model.info.task,
             "weights": self.source,
             "fresh": list(self.fresh),
         }
 
 
 def begin_from(
-    network: Network | str, classes: Sequence[str], weights: str | Path, *, seed: int, note: Callable[[str], None]
+    network: Network | str,
+    classes: Sequence[str],
+    weights: str | Path,
+    *,
+    task: Task = "classify",
+    seed: int,
+    note: Callable[[str], None],
 ) -> Start:
     """The model for some classes, from `weights` (see `mobilenets.weights.pretrained`) or random ones.
 
@@ -64,12 +72,12 @@ def begin_from(
     table = network_by_name(network) if isinstance(network, str) else network
     model = pretrained(table, weights, classes=classes, note=note)
     if model is None:
-        return Start(build(table, classes, training=True))
+        return Start(with_info(build(table, classes, training=True), task=task))
     told = model.info.recipe
     fresh = tuple(told.get("fresh", ()))
     if fresh:
         model.info = replace(model.info, preprocessing=replace(model.info.preprocessing, crop=1.0))
-    model.info = replace(model.info, metrics={}, recipe={})
+    model.info = replace(model.info, metrics={}, recipe={}, task=task)
     note(f"starting from {told['weights']}" + (f"; anew: {', '.join(fresh)}" if fresh else ""))
     return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
 
@@ -83,7 +91,7 @@ def rebuilt(settings: dict[str, Any], classes: Sequence[str], *, where: str) -> 
     table = table_json.from_dict(settings["table"], where=where)
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     model = build(table, classes, preprocessing=preprocessing, training=True)
-    return Start(model, settings["weights"], tuple(settings["fresh"]))
+    return Start(with_info(model, task=settings["task"]), settings["weights"], tuple(settings["fresh"]))
 
 
 def calibrate(start: Start, squares: Squares, images: int = 512) -> None:

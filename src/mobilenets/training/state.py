@@ -20,7 +20,7 @@ from mobilenets.watching import Epoch
 if TYPE_CHECKING:
     from mobilenets.training.loop import Training
 
-_NUMBERS = ("step", "seconds", "validation_s", "best_top1", "rate_factor", "precision", "smooth_loss", "since")
+_NUMBERS = ("step", "seconds", "validation_s", "best_score", "rate_factor", "precision", "smooth_loss", "since")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def scalars(line: Epoch) -> dict[str, float]:
     return {
         "train/loss": line.train_loss,
         "val/loss": line.val_loss,
-        "val/top1": line.val_top1,
+        "val/top1": line.val_score,
         "lr": line.lr,
         "resolution": float(line.resolution),
         "images_per_s": line.images_per_s,
