@@ -49,7 +49,7 @@ def test_both_decoders_agree(tmp_path, photo):
     data = path.read_bytes()
     fast = room._turbo(data, path)
     assert fast is not None
-    assert near(fast, room._pillow(data, path), 1)
+    assert near(fast, room._pillow(data, path, room._rgb), 1)
 
 
 def test_grey_and_cmyk_jpeg(tmp_path, photo):

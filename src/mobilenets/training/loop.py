@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,8 @@ class Training:
     since: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SINCE, 0.0))
 
     def __post_init__(self) -> None:
+        if not self.fresh:  # no layer starts anew: nothing to train first
+            self.recipe = replace(self.recipe, head_first=0.0)
         recipe = self.recipe
         self.device = self.world.device
         self.model.dropout = recipe.dropout
@@ -110,6 +112,7 @@ class Training:
         self.task = self.model.info.task
         self.soft = None if self.teacher is None else softened(self.teacher, recipe.temperature, self.task)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        self.whole = True  # False inside a step: such a state must not be saved
         self._good: State | None = None
         self._frozen: bool | None = None
         self._forward: Callable[[Tensor], Any] = self.model
@@ -187,15 +190,21 @@ class Training:
                     continue
                 self._validate(on_epoch)
                 self._good = capture(self)
-        if not self.history or self.history[-1].step != self.step:  # it was interrupted in its last validation
+        if not self._validated:  # it was interrupted in its last validation
             self._validate(on_epoch)
         return self.average
+
+    @property
+    def _validated(self) -> bool:
+        return bool(self.history) and self.history[-1].step == self.step
 
     def _until_validation(
         self, on_tick: Callable[[Tick], None] | None, on_checkpoint: Callable[[], None] | None, checkpoint_s: float,
         stop: threading.Event,
     ) -> None:  # fmt: skip
         """Steps to the next validation: an epoch's end, or the clock's; a clock's short epochs validate together."""
+        if self.step and not self._validated and self._validation_is_due():
+            return  # it was interrupted between the step and the validation
         saved = last = time.perf_counter()
         for chosen in self._batches():
             loss, asked = self._step(chosen, float(stop.is_set()))
@@ -242,6 +251,7 @@ class Training:
     def _step(self, chosen: NDArray[np.int64], stop: float) -> tuple[float, bool]:
         """One step; (mean loss over all processes, whether one of them was asked to stop)."""
         recipe, begin = self.recipe, time.perf_counter()
+        self.whole = False
         seed = recipe.seed * 1_000_003 + self.step
         images, targets = self._prepared(chosen, torch.Generator().manual_seed(seed))
         self.since["wait"] += time.perf_counter() - begin
@@ -264,6 +274,7 @@ class Training:
         self.scaler.update()
         self.step += 1
         self._update_average()
+        self.whole = True
         return mean, asked > 0
 
     def _prepared(self, chosen: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -317,9 +328,7 @@ class Training:
             nn.utils.clip_grads_with_norm_(moving, self.recipe.clip, norm)
         before = loss if self.smooth_loss is None else self.smooth_loss
         self.smooth_loss = 0.95 * before + 0.05 * loss
-        guesses = 2 if self.task == "multi-label" else max(2, self.model.network.classes)
-        limit = RUNAWAY * (math.log(guesses) + 1)
-        (broken,) = self.world.total(float(not finite or self.smooth_loss > limit))
+        (broken,) = self.world.total(float(not finite or self.smooth_loss > RUNAWAY * (self._guessing() + 1)))
         if not broken:
             return
         paths = [self.train.paths[i] if self.train.paths else f"image {i}" for i in chosen]
@@ -329,6 +338,13 @@ class Training:
         if math.isfinite(loss) and not bool(norm.isfinite()):
             told += "; the loss is a number, its gradient is not"
         raise rescue.NotANumberError(told)
+
+    def _guessing(self) -> float:
+        """About the loss of one who guesses."""
+        loss = math.log(2 if self.task == "multi-label" else max(2, self.model.network.classes))
+        if self.soft is not None:  # the teacher's part is multiplied by the temperature's square
+            loss *= 1 + self.recipe.teacher_share * (self.recipe.temperature**2 - 1)
+        return loss + (4.0 if self.matching is not None else 0.0)
 
     def _rescue(self, error: rescue.NotANumberError, on_note: Callable[[str], None]) -> None:
         """Back to the last validation at half the rate, once."""
@@ -340,8 +356,9 @@ class Training:
         on_note(f"the training diverged: {error}")
         at = self._good.scalars["step"]
         on_note(f"going on from step {at} at half the learning rate.")
+        seconds = self.seconds
         restore(self, self._good)
-        self.rate_factor = 0.5
+        self.rate_factor, self.seconds, self.whole = 0.5, seconds, True
         self.since = dict.fromkeys(self.since, 0.0)
         self._frozen = None
 

@@ -114,6 +114,11 @@ def join() -> World:
     return world
 
 
+def job() -> str:
+    """Which torchrun this process belongs to, over its restarts; each process of another start is a job of its own."""
+    return f"{os.environ.get('TORCHELASTIC_RUN_ID', 'alone')} {os.getppid() if 'RANK' in os.environ else os.getpid()}"
+
+
 def leave() -> None:
     """Close the process group, where there is one."""
     if distributed.is_available() and distributed.is_initialized():

@@ -29,12 +29,13 @@ from mobilenets.training.finder import find_rate
 from mobilenets.training.loggers import Logger, open_loggers
 from mobilenets.training.loop import Training, predict_squares
 from mobilenets.training.matching import Matching
-from mobilenets.training.parallel import World, join, leave
+from mobilenets.training.parallel import World, job, join, leave
 from mobilenets.training.recipe import Finetune, Recipe, recipe_named
 from mobilenets.training.speed import fastest_batch
 from mobilenets.training.start import Start, begin_from, calibrate, rebuilt
 from mobilenets.training.state import load_state, previous, save_state
 from mobilenets.watching import Epoch, Watcher
+from mobilenets.weights.fetch import Address, fetch
 
 STATE = "resume.safetensors"
 FILES = (
@@ -101,7 +102,7 @@ def train(
         epochs: overrides the recipe's; 30 where neither is given.
         changes: of the recipe's fields, by name.
         weights: what to start from: a file, `hf://owner/repo`, `imagenet`, `auto` or `none`.
-        teachers: checkpoints or exported files whose answers are learned beside the labels.
+        teachers: checkpoints (also `hf://owner/repo/file`) or exported files, whose answers are learned beside labels.
         match: student's node name -> first teacher's, whose features should agree.
         loggers: `tensorboard`, `wandb`, `mlflow`.
         resume: go on with the run in `out`; its settings and split are used.
@@ -119,12 +120,13 @@ def train(
     watcher = watcher if watcher is not None and world.leads else Watcher()
     if world.size > 1 and out is None:
         raise MisuseError("several processes need one run folder: give --out, so that a restart finds it again.")
-    if world.restarts and out is not None and (Path(out) / "settings.json").is_file():
-        resume = True
     try:
+        if world.restarts and out is not None and world.told(_is_ours(Path(out))):
+            resume, overwrite = _has_state(Path(out)), True
         if resume:
             return _resume(out, data, watcher, world, checkpoint_s, began)
-        lessons = Lessons(tuple(str(t) for t in teachers), dict(match or {}))
+        asked = (fetch(Address.parse(str(t)), note=watcher.note) if str(t).startswith("hf://") else t for t in teachers)
+        lessons = Lessons(tuple(str(t) for t in asked), dict(match or {}))
         open_loggers(loggers, None)  # a missing one is refused before anything is written
         given = recipe_named(recipe) if isinstance(recipe, str) else recipe
         chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
@@ -143,6 +145,7 @@ def train(
         for remark in glance(folder) if world.leads else ():
             watcher.note(remark)
         settings = start.settings() | {
+            "job": job(),
             "data": str(Path(data).resolve()),
             "recipe": chosen.to_dict(),
             "teachers": list(lessons.teachers),
@@ -151,6 +154,8 @@ def train(
             "threads": torch.get_num_threads(),
             "versions": versions(),
         }
+        if world.leads:
+            write_text(run / "settings.json", json.dumps(settings, indent=2))
         return _run(start, folder, chosen, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=False)
     finally:
         leave()
@@ -159,6 +164,18 @@ def train(
 def run_files(run: Path) -> list[Path]:
     """The files of a run folder that a training writes."""
     return [path for name in FILES if (path := run / name).is_file()]
+
+
+def _is_ours(run: Path) -> bool:
+    """Whether a run folder was begun by the job that now restarts: only then may it be gone on with unasked."""
+    try:
+        return bool(json.loads((run / "settings.json").read_text(encoding="utf-8"))["job"] == job())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _has_state(run: Path) -> bool:
+    return any((run / name).is_file() for name in (STATE, previous(Path(STATE)).name))
 
 
 def _clear(run: Path) -> None:
@@ -188,7 +205,7 @@ def _resume(
         settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MisuseError(f"{run}: no run to resume: settings.json cannot be read ({error}).") from error
-    if not any((run / name).is_file() for name in (STATE, previous(Path(STATE)).name)):
+    if not _has_state(run):
         if (run / "best.safetensors").is_file() and (run / "samples.png").is_file():
             watcher.note(f"{run} is finished already.")
             return load(run / "best.safetensors")
@@ -249,7 +266,7 @@ def _run(
             write_text(run / "settings.json", json.dumps(settings | {"recipe": recipe.to_dict()}, indent=2))
     training = Training(
         start.model, recipe, train_squares, val_squares, fresh=start.fresh, teacher=teacher, matching=matching,
-        world=world, spent_s=time.perf_counter() - began,
+        world=world, spent_s=world.told(time.perf_counter() - began),
     )  # fmt: skip
     if resumed:
         load_state(training, run / STATE, note=watcher.note)
@@ -308,8 +325,9 @@ def execute(
             checkpoint_s=checkpoint_s,
         )  # fmt: skip
     except KeyboardInterrupt:
-        save_state(training, run / STATE)
-        save(_with_metrics(training), run / "last.safetensors")
+        if training.whole:  # else the last checkpoint stays
+            save_state(training, run / STATE)
+            save(_with_metrics(training), run / "last.safetensors")
         raise
     finally:
         for logger in loggers:
