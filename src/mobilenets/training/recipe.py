@@ -147,8 +147,8 @@ class Finetune(Recipe):
     """From published weights: the head first, then all, early rows more slowly.
 
     `mobilenets train mobilenet_v2 cifar10 --resolution 96 --weights v2.safetensors --minutes 15` on 2 cores of a Xeon:
-    87.6 % of the 10,000 test images (n = 1), 3.1 epochs of 42,500 images. AdamW because SGD at 0.1 had 57 % right after one
-    epoch of 20,000 images where AdamW at 1e-3 had 79 %.
+    87.6 % of the 10,000 test images (n = 1), 3.1 epochs of 42,500 images. AdamW because SGD at 0.1 had 57 % right after
+    one epoch of 20,000 images where AdamW at 1e-3 had 79 %.
     """
 
     name: ClassVar[str] = "finetune"
