@@ -115,7 +115,8 @@ def run() -> None:
         late = f"{waited:.1%}{'' if waited < WAITING_BAR else ' > 5 %'}"
         rows.append([f"{name} at {size}", *spread, marks, late, found["ours"][0][2], f"{ROUNDS} x {STEPS}"])
     heads = [
-        "batch 64", "plain fp32, images/s", "ours, images/s", f"ratio (bar {BAR})", "waiting (bar 5 %)", "ours in", "steps",
+        "batch 64", "plain fp32, images/s", "ours, images/s", f"ratio (bar {BAR})", "waiting (bar 5 %)",
+        "ours in", "steps",
     ]  # fmt: skip
     print_table("training throughput, median (least - most)", heads, rows)
 
