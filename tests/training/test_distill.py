@@ -105,6 +105,8 @@ def test_train_with_a_teacher(small_scenes: Path, tmp_path: Path, monkeypatch: p
     match = {"row05.pointwise.act": "row05.pointwise.act"}
     mn.train(small, small_scenes, out=tmp_path / "run", teachers=[teacher], match=match, **options)  # type: ignore[arg-type]
     assert (tmp_path / "run" / "best.safetensors").is_file()
+    with pytest.raises(MisuseError, match="no such teacher"):
+        mn.train(small, small_scenes, out=tmp_path / "x", teachers=[tmp_path / "none.onnx"], **options)  # type: ignore[arg-type]
     with pytest.raises(MisuseError, match="--match needs a --teacher"):
         mn.train(small, small_scenes, out=tmp_path / "x", match=match, **options)  # type: ignore[arg-type]
     assert not (tmp_path / "x").exists()

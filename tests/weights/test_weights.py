@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -144,6 +145,28 @@ def test_top1_on_photos(shared: Path, tmp_path: Path, name: str, network: Any, e
     path, _ = golden(shared, name)
     predictor = open_model(load_weights(network, path))
     assert evaluate_samples(predictor, imagenet_sample(shared, tmp_path)).top1 == pytest.approx(expected, abs=margin)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "network", "expected"), [
+    ("timm_mobilenetv2_100_224_imagenet", INDEX["mobilenet_v2"], 0.848),
+    ("tf_mobilenet_v1_025_224_imagenet", scale(INDEX["mobilenet_v1"], 0.25), 0.562),
+])  # fmt: skip
+def test_top1_with_the_preprocessing_it_is_stated_for(
+    shared: Path, tmp_path: Path, name: str, network: Any, expected: float
+) -> None:
+    """Pillow's bicubic to a short side of 256, then the centre 224 at whole pixels."""
+    path, _ = golden(shared, name)
+    model = load_weights(network, path)
+    right = 0
+    for sample in imagenet_sample(shared, tmp_path):
+        image = Image.open(sample.path).convert("RGB")
+        factor = 256 / min(image.size)
+        image = image.resize([round(side * factor) for side in image.size], Image.Resampling.BICUBIC)
+        left, top = ((side - 224) // 2 for side in image.size)
+        pixels = np.array(image.crop((left, top, left + 224, top + 224)))[None]
+        right += int(probabilities(model, pixels).argmax() == sample.label)
+    assert right / 500 == pytest.approx(expected, abs=0.005)
 
 
 def test_other_classes_begin_anew(shared: Path) -> None:

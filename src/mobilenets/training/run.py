@@ -62,6 +62,10 @@ class Lessons:
     match: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if absent := next((teacher for teacher in self.teachers if not Path(teacher).is_file()), None):
+            raise MisuseError(
+                f"no such teacher: {absent}. Give a checkpoint (.safetensors) or an exported file (.onnx)."
+            )
         if self.match and not self.teachers:
             raise MisuseError("--match needs a --teacher to match.")
         if self.match and not self.teachers[0].endswith(".safetensors"):
