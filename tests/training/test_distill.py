@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from test_loop import RECIPE, squares
 import mobilenets as mn
 from making import lively
 from mobilenets.errors import CheckpointError, MisuseError, UnknownNameError
-from mobilenets.model import MobileNet, build
+from mobilenets.model import MobileNet, build, with_info
+from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import scale
-from mobilenets.training import Training
+from mobilenets.training import Training, predict_squares
 from mobilenets.training.distill import ask_teachers, distillation_loss, softened
 from mobilenets.training.matching import Matching
 from mobilenets.zoo import network
@@ -43,6 +45,18 @@ def test_answers_are_asked_once_and_ordered(tmp_path: Path, monkeypatch: pytest.
     kept = next((tmp_path / "cache" / "teachers").glob("*.npy"))
     kept.write_bytes(kept.read_bytes()[:100])  # damaged: asked anew
     assert torch.allclose(ask_teachers([teacher], squares(), CLASSES, note=notes.append), asked)
+
+
+def test_a_teacher_sees_images_as_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its crop and its interpolation, not the student's."""
+    monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
+    own = Preprocessing(32, crop=0.8, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic")
+    teacher = with_info(model(0), preprocessing=own)
+    path = mn.save(teacher, tmp_path / "teacher.safetensors")
+    asked = ask_teachers([path], squares(), CLASSES, note=print)
+    assert torch.allclose(asked, predict_squares(teacher, squares())[0], atol=1e-6)
+    other = with_info(teacher, preprocessing=replace(own, interpolation="bilinear"))
+    assert (asked - predict_squares(other, squares())[0]).abs().max() > 1e-4
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from mobilenets.errors import CheckpointError
 from mobilenets.files import cache_folder, replacing
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load, normalise
+from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, open_artifact
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is kept on disk changes its meaning."""
 
 Probabilities = NDArray[np.float32]
@@ -77,14 +78,15 @@ def _answer(
     path: Path, squares: Squares, classes: tuple[str, ...], on_progress: Callable[[int, int], None] | None,
     note: Callable[[str], None],
 ) -> Probabilities:  # fmt: skip
-    run, resolution, crop, known = _opened(path)
+    run, chosen, known = _opened(path)
     order = _order(path, known, classes)
     kept = cache_folder() / "teachers" / f"{_key(path, squares)}.npy"
     found = _read(kept, (len(squares), len(classes)))
     if found is None:
         parts = []
         for pixels, _ in eval_batches(squares, 64):
-            parts.append(run(plain(pixels, resolution, crop=crop)))
+            images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
+            parts.append(run(images))
             if on_progress is not None:
                 on_progress(sum(map(len, parts)), len(squares))
         found = np.concatenate(parts).astype(np.float32)
@@ -94,18 +96,17 @@ def _answer(
     return found[:, order]
 
 
-def _opened(path: Path) -> tuple[Callable[[Tensor], Probabilities], int, float, tuple[str, ...]]:
-    """(images n c h w in [0, 1] -> probabilities, resolution, crop, class names) of a teacher."""
+def _opened(path: Path) -> tuple[Callable[[Tensor], Probabilities], Preprocessing, tuple[str, ...]]:
+    """(images n c h w in [0, 1] -> probabilities, what it does to images, class names) of a teacher."""
     if path.suffix.lower() in SUFFIXES:
         session = open_artifact(path, threads=torch.get_num_threads())
 
         def run(images: Tensor) -> Probabilities:
             return session.run((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
 
-        return run, session.preprocessing.resolution, session.preprocessing.crop, session.classes
+        return run, session.preprocessing, session.classes
     model = load(path)
-    chosen = model.info.preprocessing
-    return _module(model), chosen.resolution, chosen.crop, model.info.classes
+    return _module(model), model.info.preprocessing, model.info.classes
 
 
 def _module(model: MobileNet) -> Callable[[Tensor], Probabilities]:

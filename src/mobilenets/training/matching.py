@@ -46,7 +46,7 @@ class Matching(nn.Module):
 
     def loss(self, features: list[Tensor], images: Tensor) -> Tensor:
         """Mean squared difference from the teacher's features on the same images (n c h w in [0, 1])."""
-        (teacher,) = self._teacher
+        teacher = self._teacher[0].to(images.device)
         size = teacher.network.resolution
         if images.shape[-1] != size:
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
