@@ -136,9 +136,9 @@ class Training:
 
     @property
     def stale(self) -> int:
-        """Validations since the best one."""
-        best = max((i for i, line in enumerate(self.history) if line.val_score >= self.best_score), default=-1)
-        return len(self.history) - 1 - best
+        """Validations since one was better than all before it; one as good as the best is not better."""
+        best = next((i for i, line in enumerate(self.history) if line.val_score >= self.best_score), 0)
+        return max(0, len(self.history) - 1 - best)
 
     @property
     def done(self) -> bool:
@@ -333,7 +333,7 @@ class Training:
             return
         paths = [self.train.paths[i] if self.train.paths else f"image {i}" for i in chosen]
         labels = targets[:, : self.model.network.classes]
-        lr = self.peak_lr * self.rate_factor * rate_at(self.recipe, self.fraction, self.expected_epochs)
+        lr = self.lr_at(self.fraction)
         told = rescue.cause(self.model, normed, labels, paths, step=self.step, lr=lr, loss=loss)
         if math.isfinite(loss) and not bool(norm.isfinite()):
             told += "; the loss is a number, its gradient is not"
