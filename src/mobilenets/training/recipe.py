@@ -25,6 +25,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 class Recipe:
     """A training recipe. Give `epochs` or `minutes`; the schedule always ends at the end of either.
 
+    As it stands it is `quick`: `mobilenets train mobilenet_v2 cifar10 --resolution 96 --weights none --minutes 15` on 2
+    cores of a Xeon: 74.0 % of the 10,000 test images (n = 1), 4.5 epochs of 42,500 images.
+
     Attributes:
         epochs: passes over the training images; None trains by `minutes`.
         minutes: wall-clock training time, validation included; None trains by `epochs`.
@@ -164,7 +167,10 @@ class Finetune(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Scratch(Recipe):
-    """Long trainings from random weights: RandAugment, MixUp and CutMix, erasing."""
+    """Long trainings from random weights: RandAugment, MixUp and CutMix, erasing.
+
+    `mobilenets train NETWORK DATA --recipe scratch --epochs 200`. Not run to its end yet.
+    """
 
     name: ClassVar[str] = "scratch"
 
@@ -176,7 +182,11 @@ class Scratch(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Paper(Recipe):
-    """As the papers train on ImageNet."""
+    """As the papers train on ImageNet.
+
+    V2, section 6.1 (rate 0.045 at batch 96, 0.98 an epoch, decay 4e-5); V3, section 6.1.1 (dropout, average 0.9999).
+    `mobilenets train NETWORK IMAGENET --recipe paper --epochs 300`. Not run to its end yet.
+    """
 
     name: ClassVar[str] = "paper"
 
