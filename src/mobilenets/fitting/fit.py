@@ -156,9 +156,9 @@ def fit(
         _clear(run)
         state.write()
     watcher.started(run)
-    for remark in glance(open_folder(data, seed=seed)) if not resume else ():
-        watcher.note(remark)
     job = _Job(run, state, limits, open_folder(data, seed=seed, split_file=run / "split.json"), watcher)
+    for remark in glance(job.folder) if not resume else ():
+        watcher.note(remark)
     try:
         return job.work(counted)
     except KeyboardInterrupt:

@@ -143,11 +143,12 @@ def train(
         run = Path(world.told(str(run_folder(out, "train", overwrite=overwrite)) if world.leads else ""))
         if world.leads:
             _clear(run)
-            open_folder(data, seed=seed, split_file=run / "split.json")
+            folder = open_folder(data, seed=seed, split_file=run / "split.json")
+            for remark in glance(folder):
+                watcher.note(remark)
         world.wait()
-        folder = open_folder(data, seed=seed, split_file=run / "split.json")
-        for remark in glance(folder) if world.leads else ():
-            watcher.note(remark)
+        if not world.leads:
+            folder = open_folder(data, seed=seed, split_file=run / "split.json")
         settings = start.settings() | {
             "job": job(),
             "data": str(Path(data).resolve()),
