@@ -50,7 +50,7 @@ def test_answers_are_asked_once_and_ordered(tmp_path: Path, monkeypatch: pytest.
 def test_a_teacher_sees_images_as_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its crop and its interpolation, not the student's."""
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
-    own = Preprocessing(32, crop=0.8, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic")
+    own = Preprocessing(32, crop=0.9, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic")
     teacher = with_info(model(0), preprocessing=own)
     path = mn.save(teacher, tmp_path / "teacher.safetensors")
     asked = ask_teachers([path], squares(), CLASSES, note=print)

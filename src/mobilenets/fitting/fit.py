@@ -223,7 +223,7 @@ class _Job:
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.tries = 0
         self.told: set[str] = set()
-        self.known: dict[str, bool] = {}
+        self.known: dict[tuple[str, float], bool] = {}
         self.unreachable = False
         self.closing_s = CLOSING_S + scored / SCORED_PER_S
 
@@ -378,8 +378,8 @@ class _Job:
         return Training(start.model, recipe, train, val, fresh=start.fresh)
 
     def warm(self, candidate: Candidate) -> bool:
-        """Whether there are weights that a network starts from; asked once for each, and not once nobody answers."""
-        name, source = candidate.network.name, self.state.weights
+        """Whether there are weights that a network starts from; asked once a width, and not once nobody answers."""
+        source, name = self.state.weights, (candidate.network.name, candidate.network.width)
         if name not in self.known:
             named = source in ("auto", "imagenet")
             if source == "none" or (named and (published_for(candidate.network) is None or self.unreachable)):
