@@ -16,16 +16,25 @@ $(VENV)/core: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core
+	@echo "installing what the tests need: every converter and runtime, about 3 GB, 2 minutes ..."
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# what the browser tests run: ONNX Runtime's WebAssembly files, from npm
+$(VENV)/web/done:
+	@mkdir -p $(VENV)/web
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/web onnxruntime-web@1.30.0 \
+	    || echo "npm failed: the tests that need a browser will skip"; \
+	else echo "npm is not there: the tests that need a browser will skip"; fi
 	@touch $@
 
 demo: $(VENV)/core
 	$(BIN)/mobilenets demo --out runs/demo --overwrite
 
-test: $(VENV)/dev lint
+test: $(VENV)/dev $(VENV)/web/done lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-slow: $(VENV)/dev
+slow: $(VENV)/dev $(VENV)/web/done
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/dev
@@ -34,7 +43,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev
+bench: $(VENV)/dev $(VENV)/web/done
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -11,9 +11,11 @@ from mobilenets.model.build import (
     normalise,
     with_info,
 )
+from mobilenets.model.deployed import Deployed
 from mobilenets.model.store import load, load_tensors, save, versions
 
 __all__ = [
+    "Deployed",
     "Info",
     "MobileNet",
     "arrays",

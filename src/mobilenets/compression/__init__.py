@@ -1,0 +1,1 @@
+"""int8 that holds its accuracy: a ladder of techniques, each scored in the artifact's own runtime."""
