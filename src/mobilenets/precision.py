@@ -1,4 +1,4 @@
-"""How a network is made int8: the choices that every quantizer understands."""
+"""fp32, fp16, int8: what a file may hold, and the choices that every quantizer understands."""
 
 from __future__ import annotations
 
