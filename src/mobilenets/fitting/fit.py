@@ -39,7 +39,8 @@ from mobilenets.fitting.candidates import (
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.reporting import Outcome, write_report
 from mobilenets.fitting.state import State
-from mobilenets.latency import Latency, local_table, time_session
+from mobilenets.latency import Latency, table_for, time_session
+from mobilenets.latency import device as device_of
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.runtime import open_artifact
 from mobilenets.search import successive_halving
@@ -261,7 +262,7 @@ class _Job:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
-        table = local_table(threads=threads, on_progress=self.watcher.advance)
+        table = table_for(device_of("local"), threads=threads, on_progress=self.watcher.advance)
         if self.state.measured:
             kept = [
                 replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))

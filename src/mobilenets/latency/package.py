@@ -30,7 +30,7 @@ CHECK = f"""\
 import json, sys
 if sys.version_info < {OLDEST}:
     found = ".".join(map(str, sys.version_info[:3]))
-    print(json.dumps({{"error": "Python %s is too old: the runner needs {OLDEST[0]}.{OLDEST[1]}" % found, "old": True}}))
+    print(json.dumps({{"error": "Python %s is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed there" % found}}))
     sys.exit(0)
 """
 

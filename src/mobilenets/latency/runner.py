@@ -5,7 +5,7 @@ can travel (`package.py`). A command is one JSON line, followed by the bytes of 
 
     {"do": "hello"}
     {"do": "load", "model": "a", "process": "a", "files": [["model.onnx", 1234]], "threads": 1, ...}
-    {"do": "time", "model": "a", "runs": 50, "limit_s": 2.0, "warmup_s": 0.1}
+    {"do": "time", "model": "a", "runs": 50, "limit_s": 2.0, "warmup_s": 0.1, "least": 10}
     {"do": "run", "model": "a", "files": [["images", 150528]], "shape": [1, 224, 224, 3]}
     {"do": "drop", "model": "a"}
 
@@ -15,7 +15,6 @@ its own, so that peak memory is the model's.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import platform
@@ -46,19 +45,19 @@ Reply = dict[str, Any]
 
 
 def time_call(
-    call: Callable[[], object], *, runs: int = 50, warmup_s: float = 0.1, limit_s: float = 2.0
+    call: Callable[[], object], *, runs: int = 50, warmup_s: float = 0.1, limit_s: float = 2.0, least: int = 10
 ) -> list[float]:
-    """Milliseconds of repeated calls, after `warmup_s` seconds (and at least 5 calls) of warming up.
+    """Milliseconds of repeated calls, after `warmup_s` seconds (and at least half of `least` calls) of warming up.
 
-    At least 10 calls are timed; beyond those, none starts after `limit_s` seconds.
+    At least `least` calls are timed (if `runs` are as many); beyond those, none starts after `limit_s` seconds.
     """
     start, calls = time.perf_counter(), 0
-    while calls < 5 or time.perf_counter() - start < warmup_s:
+    while calls < least // 2 or time.perf_counter() - start < warmup_s:
         call()
         calls += 1
     times: list[float] = []
     begin = time.perf_counter()
-    while len(times) < runs and (len(times) < 10 or time.perf_counter() - begin < limit_s):
+    while len(times) < runs and (len(times) < least or time.perf_counter() - begin < limit_s):
         before = time.perf_counter()
         call()
         times.append((time.perf_counter() - before) * 1e3)
@@ -225,6 +224,7 @@ def _time(command: Reply, session: Any) -> Reply:
         runs=command["runs"],
         warmup_s=command["warmup_s"],
         limit_s=command["limit_s"],
+        least=command["least"],
     )
     return {"times_ms": times, "peak_bytes": sensors.peak_bytes(), **sensors.readings()}
 
@@ -234,7 +234,7 @@ def _run(command: Reply, session: Any) -> Reply:
 
     data = (Path(command["place"]) / command["files"][0][0]).read_bytes()
     found = session.run(np.frombuffer(data, np.uint8).reshape(command["shape"]))
-    return {"shape": list(found.shape), "float32": base64.b64encode(found.astype("<f4").tobytes()).decode()}
+    return {"shape": list(found.shape), "values": found.ravel().tolist()}
 
 
 def _answer(out: BinaryIO, reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""What a machine says of itself: processor, temperature, clock, load, memory. Standard library only; it runs on devices."""
+"""What a machine says of itself: processor, temperature, clock, load, memory. Standard library only."""
 
 from __future__ import annotations
 

@@ -37,16 +37,18 @@ class Link(Protocol):
 class Device(Protocol):
     """A place where models can be timed.
 
-    Attributes:
-        text: as the user names it.
-        remark: what a reader of its numbers should know; empty where there is nothing.
+    `text` is what the user calls it; `remark` is empty where there is nothing to say.
     """
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """As the user names it."""
+        ...
 
     @property
-    def remark(self) -> str: ...
+    def remark(self) -> str:
+        """What a reader of its numbers should know."""
+        ...
 
     def connect(self) -> AbstractContextManager[Link]:
         """Reach it; it is left as it was when the block ends.

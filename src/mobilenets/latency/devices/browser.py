@@ -105,8 +105,9 @@ class BrowserLink:
         if said["missing"]:
             raise DeviceError(f"{browser.text}: no WebGPU here: {said['missing']}. --device browser times WebAssembly.")
         self.cores: int | None = int(said["cores"])
-        self.name = " in ".join((_version(process.args), said["name"] or sensors.processor()))[::1]
-        self.runtimes = {"onnxruntime": f"onnxruntime-web {said['version']} {browser.provider}"}
+        self.name = f"{_version(process.args)} on {said['name'] or sensors.processor()}"
+        version = f"onnxruntime-web {said['version']} {browser.provider}"
+        self.runtimes: Mapping[str, str] = {"onnxruntime": version}
 
     def ask(self, command: Mapping[str, Any], payload: Sequence[bytes] = ()) -> dict[str, Any]:
         """Have the page obey a command.
@@ -155,8 +156,8 @@ class BrowserLink:
                 last = said[-1] if said else "it said nothing"
                 raise DeviceError(f"{self._browser.text}: the browser ended (exit code {code}): {last}")
         raise DeviceError(
-            f"{self._browser.text}: the page hung: no answer in {patience_s:.0f} s; the browser was ended. With several "
-            "threads that happens now and then: try --threads 1."
+            f"{self._browser.text}: the page hung: no answer in {patience_s:.0f} s; the browser was ended. With "
+            "several threads that happens now and then: try --threads 1."
         )
 
 
@@ -199,9 +200,7 @@ def onnxruntime_web() -> Path:
 
 
 @contextmanager
-def _opened(
-    program: str, provider: Provider, server: Server
-) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
+def _opened(program: str, provider: Provider, server: Server) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """The browser on the server's page, in a process group of its own that ends with the block."""
     graphics = ["--disable-gpu"] if provider == "wasm" else ["--enable-unsafe-webgpu", "--enable-features=Vulkan"]
     with tempfile.TemporaryDirectory(prefix="mobilenets-", ignore_cleanup_errors=True) as profile:
@@ -248,11 +247,7 @@ def run(path: str | Path, images: NDArray[np.uint8], *, browser: Browser = Brows
         MisuseError: no Chromium, no onnxruntime-web, or a file that is no .onnx.
         DeviceError: the browser or the page failed.
     """
-    data = Path(path).read_bytes()
-    with browser.connect() as link:
-        command = {"do": "load", "model": "model", "threads": 1, "runtime": None, "precision": None}
-        link.ask(command | {"files": [(Path(path).name, len(data))]}, [data])
-        pixels = np.ascontiguousarray(images).tobytes()
-        command = {"do": "run", "model": "model", "files": [("images", len(pixels))], "shape": list(images.shape)}
-        reply = link.ask(command, [pixels])
-    return np.asarray(reply["values"], np.float32).reshape(reply["shape"])
+    from mobilenets.latency.measure import Model, loaded, probabilities
+
+    with browser.connect() as link, loaded(link, [Model.of(path)], threads=1) as (timing,):
+        return probabilities(timing, images)

@@ -1,4 +1,4 @@
-"""This machine, in a fresh process."""
+"""The machine that one sits at, in a fresh process."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from mobilenets.errors import DeviceError
@@ -38,9 +38,9 @@ class RunnerLink:
         self._send(str(len(code)).encode() + b"\n", [code])
         said = self.ask({"do": "hello"})
         self.name = str(said["name"])
-        self.cores = int(said["cores"] or 1)
+        self.cores: int | None = said["cores"]
         versions: Mapping[str, str] = said["runtimes"]
-        self.runtimes = {name: f"{name} {version}" for name, version in versions.items()}
+        self.runtimes: Mapping[str, str] = {name: f"{name} {version}" for name, version in versions.items()}
 
     def ask(self, command: Mapping[str, Any], payload: Sequence[bytes] = ()) -> dict[str, Any]:
         """Send a command, wait for its answer.
@@ -67,13 +67,10 @@ class RunnerLink:
 
     def _send(self, line: bytes, payload: Sequence[bytes]) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # an answer may still be there that says why
             for part in (line, *payload):
                 self._process.stdin.write(part)
             self._process.stdin.flush()
-        except BrokenPipeError:
-            # an answer may still be there that says why
-            pass
 
     def _ended(self) -> str:
         code = self._process.wait()
@@ -106,10 +103,8 @@ def started(
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Close its input, which ends it; give it time to remove its folder."""
     assert process.stdin is not None and process.stdout is not None
-    try:
+    with suppress(BrokenPipeError):
         process.stdin.close()
-    except BrokenPipeError:
-        pass
     process.stdout.close()
     try:
         process.wait(timeout=10)

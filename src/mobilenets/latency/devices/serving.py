@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         own = path.removeprefix(self.server.path) if path.startswith(self.server.path) else None
         if own == "":
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(b"", "", 404)
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == f"{self.server.path}reply":
             self.server.replies.put(json.loads(body))
