@@ -36,7 +36,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--js-flags=--expose-gc",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
 )
 PAGE = Path(__file__).with_name("page.html")
 START_S = 60.0
