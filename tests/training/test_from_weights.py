@@ -20,8 +20,8 @@ from mobilenets.fitting.starting import Starts
 from mobilenets.model import build, with_info
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.training import Recipe, Watcher
-from mobilenets.training.loop import predict_squares
 from mobilenets.training.start import begin_from, calibrate
+from mobilenets.training.validation import predict_squares
 
 QUICK = Recipe(epochs=1, batch_size=32, precision="fp32")
 
