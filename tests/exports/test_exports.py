@@ -78,7 +78,7 @@ def corrupt(monkeypatch: pytest.MonkeyPatch, key: str, value: float) -> None:
         changed[key].flat[0] += value
         return to_onnx(network, changed, *rest, **options)
 
-    monkeypatch.setattr("mobilenets.exports.to_onnx", writes_one_weight_wrong)
+    monkeypatch.setattr("mobilenets.exports.onnx_.to_onnx", writes_one_weight_wrong)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_verify_compares_with_the_model_given(tmp_path: Path) -> None:
     assert result.tolerance == TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["model.tflite", "model", "model.safetensors", "model.ONNX"])
+@pytest.mark.parametrize("name", ["model.zip", "model", "model.safetensors", "model.ONNX"])
 def test_another_suffix_is_misuse(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"export format.*\.onnx") as caught:
         export(tiny(), tmp_path / name)

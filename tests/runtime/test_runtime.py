@@ -73,7 +73,7 @@ def test_suffixes_in_capitals_are_known(artifact: Path, tmp_path: Path) -> None:
     assert open_artifact(path).classes == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("name", ["model.tflite", "model", "model.onnx.zip"])
+@pytest.mark.parametrize("name", ["model.h5", "model", "model.onnx.zip"])
 def test_unknown_suffix(tmp_path: Path, name: str) -> None:
     message = refused(tmp_path / name, UnknownNameError)
     assert all(suffix in message for suffix in SUFFIXES)

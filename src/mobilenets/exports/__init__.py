@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,16 +9,27 @@ import numpy as np
 
 from mobilenets.data import decode, scenes
 from mobilenets.data.sources import Source
-from mobilenets.errors import DataError, MisuseError, UnknownNameError, VerificationError
+from mobilenets.errors import DataError, MisuseError, VerificationError
+from mobilenets.exports.formats import FORMATS, Format, format_of
 from mobilenets.exports.verify import TOLERANCE, Images, Verification, first_departure, verify
-from mobilenets.files import replacing
-from mobilenets.model import MobileNet, arrays, load, versions
-from mobilenets.onnx import to_onnx
+from mobilenets.exports.whole import failed_name, move, remove, replacing_artifact, size_bytes
+from mobilenets.exports.write import checked, write, write_as
+from mobilenets.model import MobileNet, load
+from mobilenets.precision import Precision, Scheme
 
-__all__ = ["FORMATS", "TOLERANCE", "Verification", "export", "first_departure", "sample_images", "verify"]
-
-FORMATS = {".onnx": "ONNX"}
-"""File suffix -> format."""
+__all__ = [
+    "FORMATS",
+    "TOLERANCE",
+    "Format",
+    "Verification",
+    "export",
+    "first_departure",
+    "format_of",
+    "sample_images",
+    "size_bytes",
+    "verify",
+    "write",
+]
 
 
 def export(
@@ -28,6 +38,9 @@ def export(
     *,
     images: Sequence[str | Path] | Images = (),
     tolerance: float = TOLERANCE,
+    precision: Precision = "fp32",
+    calibration: Images | None = None,
+    scheme: Scheme = Scheme(),  # noqa: B008 - frozen
 ) -> Verification:
     """Write a deployable file and prove it.
 
@@ -40,6 +53,9 @@ def export(
         path: ends in the format's suffix: `.onnx`.
         images: files or folders (or uint8 n h w c arrays) to compare on; generated scenes where none are given.
         tolerance: largest allowed difference between probabilities.
+        precision: of weights (fp16), or of weights and activations (int8).
+        calibration: uint8 (n, h, w, c) images that activation ranges are taken from; int8 wants some.
+        scheme: how int8 is made.
 
     Raises:
         UnknownNameError: a suffix that no format has.
@@ -47,21 +63,17 @@ def export(
         VerificationError: the artifact disagrees; the message names the first departing node.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise UnknownNameError("export format", path.suffix or str(path), FORMATS, hint="Known: .onnx.")
+    format = checked(path, precision, calibration)
     module = model if isinstance(model, MobileNet) else load(model)
     pixels = images if isinstance(images, np.ndarray) else sample_images(module, images)
-    extra = {"metrics": json.dumps(module.info.metrics), "versions": json.dumps(versions())}
-    info = module.info
-    proto = to_onnx(module.network, arrays(module), info.preprocessing, info.classes, task=info.task, extra=extra)
-    failed = path.with_suffix(f".failed{path.suffix}")
-    with replacing(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+    failed = failed_name(path)
+    with replacing_artifact(path) as temporary:
+        write_as(format, module, temporary, precision, calibration, scheme)
         result = verify(module, temporary, pixels, tolerance=tolerance)
         if not result.passed:
-            temporary.replace(failed)
+            move(temporary, failed)
             raise VerificationError(f"{path} disagrees with the model: {result}. It is kept as {failed}.")
-    failed.unlink(missing_ok=True)
+    remove(failed)
     return result
 
 

@@ -139,11 +139,12 @@ def to_onnx(
     body = helper.make_graph(graph.nodes, network.name, [image], outputs, graph.initializers)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
-    helper.set_model_props(model, _metadata(network, preprocessing, classes, task) | dict(extra or {}))
+    helper.set_model_props(model, metadata(network, preprocessing, classes, task) | dict(extra or {}))
     return model
 
 
-def _metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str, ...], task: Task) -> dict[str, str]:
+def metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str, ...], task: Task) -> dict[str, str]:
+    """What every exported file says of itself, as texts by name; structures as JSON."""
     return {
         "task": task,
         "network": network.name,

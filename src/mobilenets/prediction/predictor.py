@@ -50,22 +50,32 @@ class _Checkpoint:
         return probabilities
 
 
-def open_model(model: Any, *, threads: int | None = None) -> Predictor:
-    """A checkpoint (`.safetensors`), an exported file (`.onnx`), or a model in memory, ready to predict.
+def open_model(
+    model: Any, *, threads: int | None = None, runtime: str | None = None, precision: str | None = None
+) -> Predictor:
+    """A checkpoint (`.safetensors`), an exported file, or a model in memory, ready to predict.
 
-    torch is imported only for a checkpoint. `threads` defaults to all processors.
+    torch is imported only for what needs it.
+
+    Args:
+        model: what to open.
+        threads: processors to use; None takes all.
+        runtime: of an exported file; None takes the format's own.
+        precision: of float arithmetic in an exported file: fp32 unless asked otherwise.
 
     Raises:
-        MisuseError: no such file, or a kind that is not known.
+        MisuseError: no such file, a kind that is not known, or a runtime for what is no exported file.
     """
     if threads is not None and threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     threads = threads or os.cpu_count() or 1
+    if (runtime or precision) and Path(str(model)).suffix.lower() not in SUFFIXES:
+        raise MisuseError(f"a runtime and its precision are for exported files ({', '.join(SUFFIXES)}), not {model}.")
     if not isinstance(model, str | Path):
         return _Checkpoint(model, threads)
     suffix = Path(model).suffix.lower()
     if suffix in SUFFIXES:
-        return open_artifact(model, threads=threads)
+        return open_artifact(model, threads=threads, runtime=runtime, precision=precision)
     if suffix in {".safetensors", ".pth", ".pt", ".pkl", ".ckpt"}:
         from mobilenets.model import load
 

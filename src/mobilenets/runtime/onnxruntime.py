@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.metrics import Task
-from mobilenets.preprocessing import Preprocessing
+from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line, in_batches
 
 
 def raw_session(model: str | bytes, *, threads: int = 1, profile: str | None = None) -> Any:
@@ -37,19 +32,21 @@ class OnnxRuntimeSession:
     """A `Session` on ONNX Runtime's CPU provider."""
 
     runtime = "onnxruntime"
-    precision = "fp32"
+    batch: int | None
 
-    def __init__(self, session: Any, *, threads: int) -> None:
+    def __init__(self, session: Any, *, threads: int, where: str) -> None:
         import onnxruntime
 
         self._session = session
         self.threads = threads
         self.version = str(onnxruntime.__version__)
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-        self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
-        self.preprocessing = Preprocessing.from_dict(json.loads(self.metadata["preprocessing"]))
-        self.task: Task = "multi-label" if self.metadata.get("task") == "multi-label" else "classify"
+        about = Description.of(self.metadata, where)
+        self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
+        self.precision = about.precision
         self.input_name: str = session.get_inputs()[0].name
+        first = session.get_inputs()[0].shape[0]
+        self.batch = first if isinstance(first, int) else None
 
     @classmethod
     def open(cls, model: str | Path | bytes, *, threads: int = 1) -> OnnxRuntimeSession:
@@ -59,31 +56,26 @@ class OnnxRuntimeSession:
             MisuseError: no such file.
             CheckpointError: not a model that ONNX Runtime and this project can read.
         """
-        if not isinstance(model, bytes) and not Path(model).is_file():
-            raise MisuseError(f"no such file: {model}.")
+        where = "model" if isinstance(model, bytes) else str(existing(model))
         try:
             session = raw_session(model if isinstance(model, bytes) else str(model), threads=threads)
+        except ImportError as error:
+            raise MisuseError(f"running {where} needs onnxruntime: pip install onnxruntime") from error
         except Exception as error:  # onnxruntime raises a family of its own without a common root
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise CheckpointError(f"{_name(model)}: ONNX Runtime cannot load it: {first}") from error
+            raise CheckpointError(f"{where}: ONNX Runtime cannot load it: {first_line(error)}") from error
         if session.get_inputs()[0].type != "tensor(uint8)":
             raise CheckpointError(
-                f"{_name(model)}: expected an input of uint8 images `n h w c`, got {session.get_inputs()[0].type} "
+                f"{where}: expected an input of uint8 images `n h w c`, got {session.get_inputs()[0].type} "
                 f"{session.get_inputs()[0].shape}. Export the checkpoint with `mobilenets export`."
             )
-        try:
-            return cls(session, threads=threads)
-        except (KeyError, TypeError, ValueError, MisuseError) as error:
-            raise CheckpointError(
-                f"{_name(model)}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` "
-                f"writes: {error}"
-            ) from error
+        return cls(session, threads=threads, where=where)
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
-        probabilities: NDArray[np.float32] = self._session.run(None, {self.input_name: images})[0]
+        if self.batch is not None and len(images) != self.batch:
+            return in_batches(self._run, images, self.batch)
+        return self._run(images)
+
+    def _run(self, images: Images) -> Probabilities:
+        probabilities: Probabilities = self._session.run(None, {self.input_name: images})[0]
         return probabilities
-
-
-def _name(model: str | Path | bytes) -> str:
-    return "model" if isinstance(model, bytes) else str(model)

@@ -1,0 +1,90 @@
+"""One call for all formats: the suffix says which, the file appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mobilenets.errors import MisuseError
+from mobilenets.exports.formats import Format, check_precision, format_of
+from mobilenets.exports.verify import Images
+from mobilenets.exports.whole import replacing_artifact
+from mobilenets.model import MobileNet
+from mobilenets.precision import Precision, Scheme
+
+
+def write(
+    model: MobileNet,
+    path: Path,
+    *,
+    precision: Precision = "fp32",
+    calibration: Images | None = None,
+    scheme: Scheme = Scheme(),  # noqa: B008 - frozen
+) -> None:
+    """Write a deployable file, whole or not at all; nothing is proven yet (`export` does both).
+
+    Args:
+        model: what to write.
+        path: ends in the format's suffix; the other files of OpenVINO (`.bin`) and C (`.h`) get the same name.
+        precision: of weights (fp16), or of weights and activations (int8).
+        calibration: uint8 (n, h, w, c) images that activation ranges are taken from; int8 wants some.
+        scheme: how int8 is made.
+
+    Raises:
+        UnknownNameError: a suffix that no format has, or no such precision.
+        MisuseError: the format does not have the precision, or int8 without images.
+        MissingExtraError: the converter is not installed.
+    """
+    format = checked(path, precision, calibration)
+    with replacing_artifact(path) as temporary:
+        write_as(format, model, temporary, precision, calibration, scheme)
+
+
+def checked(path: Path, precision: Precision, calibration: Images | None) -> Format:
+    """The format of a request that can be fulfilled.
+
+    Raises:
+        UnknownNameError: a suffix that no format has, or no such precision.
+        MisuseError: the format does not have the precision, or int8 without images.
+    """
+    format = format_of(path)
+    check_precision(format, precision)
+    if precision == "int8" and not format.weights_only and (calibration is None or not len(calibration)):
+        raise MisuseError(
+            f"{path}: int8 takes its ranges from images: give some hundred of those the model is for (--data DATA)."
+        )
+    return format
+
+
+def write_as(
+    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
+) -> None:
+    """Write one format at a path that may be left half written."""
+    match format.name:
+        case "onnx":
+            from mobilenets.exports import onnx_
+
+            onnx_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+        case "openvino":
+            from mobilenets.exports import openvino_
+
+            openvino_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+        case "litert":
+            from mobilenets.exports import litert_
+
+            litert_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+        case "executorch":
+            from mobilenets.exports import executorch_
+
+            executorch_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+        case "coreml":
+            from mobilenets.exports import coreml_
+
+            coreml_.write(model, path, precision=precision)
+        case "c":
+            from mobilenets.exports import c_
+
+            c_.write(model, path, precision=precision)
+        case "pytorch":
+            from mobilenets.exports import pytorch_
+
+            pytorch_.write(model, path)
