@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mobilenets.costs import Cost, cost
+from mobilenets.costs import BYTES, Cost, cost
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.fitting.budget import Budget
 from mobilenets.latency import Latency, LatencyTable, time_network
+from mobilenets.precision import Precision
 from mobilenets.table import Network, scale, with_classes
 from mobilenets.zoo import FAMILIES, INDEX
 from mobilenets.zoo.published import estimate_top1
@@ -21,8 +22,10 @@ WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
 RESOLUTIONS = (96, 128, 160, 192, 224)
 ENLARGE = 3
 """At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
-GRAPH_BYTES = 250
-"""Of an exported file beyond its weights, per node; measured 180 to 240."""
+GRAPH_BYTES: dict[Precision, int] = {"fp32": 250, "fp16": 400, "int8": 1000}
+"""Of an exported file beyond its weights, per node; measured 180 to 240 in fp32. int8 has nodes beside each."""
+CHANNEL_BYTES = 18
+"""Of an int8 file per normalised channel: its scale, its zero point, its 32-bit bias."""
 
 Status = Literal["enlarged", "over", "slow", "dominated", "front", "tried", "winner"]
 GONE: tuple[Status, ...] = ("enlarged", "over", "slow")
@@ -37,7 +40,7 @@ class Candidate:
         network: the table, with the data's classes.
         macs: multiply-accumulates.
         params: parameters.
-        ram_bytes: peak activation bytes, fp32.
+        ram_bytes: peak activation bytes in the artifact's precision.
         file_bytes: expected size of the artifact.
         expected_top1: ImageNet accuracy of the family at this width and resolution, published or interpolated,
             percent. A prior for ranking, not a promise for other data.
@@ -90,25 +93,26 @@ class Candidate:
         }
 
 
-def grid(classes: int, names: Sequence[str] = FAMILIES) -> list[Candidate]:
-    """Every family at every width and resolution, counted."""
+def grid(classes: int, names: Sequence[str] = FAMILIES, precision: Precision = "fp32") -> list[Candidate]:
+    """Every family at every width and resolution, counted; sizes are those of files in `precision`."""
     return [
-        _candidate(with_classes(scale(INDEX[name], width, resolution), classes))
+        _candidate(with_classes(scale(INDEX[name], width, resolution), classes), precision)
         for name in names
         for width in WIDTHS
         for resolution in RESOLUTIONS
     ]
 
 
-def _candidate(network: Network) -> Candidate:
+def _candidate(network: Network, precision: Precision) -> Candidate:
     counted: Cost = cost(network)
     folded = counted.params - counted.bn_channels  # batch norm's two values become one bias
+    channels = CHANNEL_BYTES * counted.bn_channels if precision == "int8" else 0
     return Candidate(
         network,
         counted.macs,
         counted.params,
-        counted.peak_activation_bytes(),
-        4 * folded + GRAPH_BYTES * len(counted.nodes),
+        counted.peak_activation_bytes("int8" if precision == "int8" else "fp32"),  # fp16 files compute in fp32
+        BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.nodes),
         estimate_top1(network.name, network.width, network.resolution),
     )
 

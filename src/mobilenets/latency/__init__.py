@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mobilenets.files import cache_folder
 from mobilenets.latency.cache import write_table
-from mobilenets.latency.measure import Latency, processor, time_network, time_session
+from mobilenets.latency.measure import Latency, processor, time_call, time_network, time_session
 from mobilenets.latency.profiling import build_set, build_table, local_table
 from mobilenets.latency.table import LatencyTable
 from mobilenets.runtime import open_artifact
@@ -21,6 +21,7 @@ __all__ = [
     "cache_folder",
     "local_table",
     "processor",
+    "time_call",
     "time_network",
     "time_session",
     "write_table",
