@@ -8,7 +8,7 @@ from mobilenets.errors import MisuseError
 from mobilenets.exports.formats import Format, check_precision, format_of
 from mobilenets.exports.verify import Images
 from mobilenets.exports.whole import replacing_artifact
-from mobilenets.model import MobileNet
+from mobilenets.model import MobileNet, evaluating
 from mobilenets.precision import Precision, Scheme
 
 
@@ -58,7 +58,14 @@ def checked(path: Path, precision: Precision, calibration: Images | None) -> For
 def write_as(
     format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
 ) -> None:
-    """Write one format at a path that may be left half written."""
+    """Write one format at a path that may be left half written; the model is left as it was."""
+    with evaluating(model):
+        _write_as(format, model, path, precision, calibration, scheme)
+
+
+def _write_as(
+    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
+) -> None:
     match format.name:
         case "onnx":
             from mobilenets.exports import onnx_

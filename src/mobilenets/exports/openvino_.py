@@ -1,0 +1,51 @@
+"""OpenVINO IR: `.xml` with `.bin` beside it, made from our ONNX graph; any number of images at once.
+
+fp16 halves the file: weights are stored in 16 bits and computed in fp32 unless the runtime is asked for less. int8 is
+quantized by NNCF.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mobilenets.errors import MissingExtraError
+from mobilenets.exports.described import described
+from mobilenets.exports.onnx_ import serialized
+from mobilenets.exports.verify import Images
+from mobilenets.model import MobileNet
+from mobilenets.precision import Precision, Scheme
+from mobilenets.runtime.openvino import SECTION, read_model
+from mobilenets.runtime.quiet import quiet
+
+
+def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:
+    """Write an `.xml` and a `.bin` file.
+
+    Raises:
+        MissingExtraError: OpenVINO (or NNCF, for int8) is not installed.
+    """
+    try:
+        with quiet():
+            import openvino
+    except ImportError as error:
+        raise MissingExtraError("openvino", "openvino", purpose="writing OpenVINO IR") from error
+    graph = _converted(model)
+    if precision == "int8":
+        from mobilenets.quantization.openvino_nncf import quantize_openvino
+
+        with quiet():
+            graph = quantize_openvino(graph, calibration, scheme)
+    for key, value in described(model, precision).items():
+        graph.set_rt_info(value, [SECTION, key])
+    with quiet():
+        openvino.save_model(graph, str(path), compress_to_fp16=precision == "fp16")
+
+
+def _converted(model: MobileNet) -> Any:
+    """The network as an `openvino.Model`; height and width are fixed, the number of images is free."""
+    with tempfile.TemporaryDirectory() as folder:
+        twin = Path(folder) / "model.onnx"
+        twin.write_bytes(serialized(model))
+        return read_model(twin)
