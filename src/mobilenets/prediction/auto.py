@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.errors import MisuseError, MobileNetsError
+from mobilenets.data import decode, scenes
+from mobilenets.data.sources import Source
+from mobilenets.errors import DataError, MisuseError, MobileNetsError
 from mobilenets.files import cache_folder, write_text
 from mobilenets.latency import processor, time_call
 from mobilenets.runtime import Session, open_artifact, runtimes_of
@@ -24,6 +26,8 @@ Images = NDArray[np.uint8]
 CHANGE = 0.01
 """Largest mean change of the probability that an image's most likely class has, against the file in its own runtime
 and fp32. Of a model that is as often right as it says, this is the change of its accuracy: one point."""
+SAMPLE, LEAST = 16, 8
+"""Images of the user's that decide, and how many there must be at least."""
 FORMAT = 1
 
 
@@ -208,3 +212,29 @@ def _remembered(key: str, able: Sequence[Option]) -> Choice | None:
         return None
     option = next((o for o in able if (o.path.name, o.runtime, o.arithmetic) == wanted), None)
     return None if option is None else Choice(option.path, option.runtime, option.arithmetic, tried, remembered=True)
+
+
+def open_auto(
+    model: str | Path,
+    files: Sequence[Source],
+    *,
+    threads: int,
+    note: Callable[[str], None] | None = None,
+) -> Session:
+    """`choose` by a user's own images: the first sixteen that can be read, and generated scenes where those are few.
+
+    Raises:
+        MisuseError: a checkpoint, or a kind that no runtime reads.
+    """
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        raise MisuseError(f"--runtime auto chooses among runtimes of exported files; {path} is a checkpoint.")
+    contract = open_artifact(options(path)[0].path).preprocessing
+    images = []
+    for file in files[:SAMPLE]:
+        with suppress(DataError):
+            images.append(decode.load_image(file, contract))
+    for seed in range(LEAST - len(images)):
+        drawn = decode.as_channels(scenes.scene(seed, size=contract.resolution).image, contract.channels)
+        images.append(decode.resize_crop(drawn, contract))
+    return choose(path, np.stack(images), threads=threads, note=note)[1]
