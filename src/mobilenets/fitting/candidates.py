@@ -12,7 +12,7 @@ import numpy as np
 from mobilenets.costs import BYTES, Cost, cost
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.fitting.budget import Budget
-from mobilenets.latency import Latency, LatencyTable, time_network
+from mobilenets.latency import Latency, LatencyTable
 from mobilenets.precision import Precision
 from mobilenets.table import Network, scale, with_classes
 from mobilenets.zoo import FAMILIES, INDEX
@@ -175,15 +175,21 @@ def with_latency(
     candidates: Sequence[Candidate],
     budget: Budget,
     table: LatencyTable,
+    measure: Callable[[Sequence[Network]], Sequence[Latency]],
     *,
-    threads: int = 1,
     limit: int = 24,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Predict every candidate's latency; measure those that the decision hangs on.
 
     Measured are the front by predicted latency, and the candidates within a quarter of the budget that would be on the
     front if the prediction were a quarter off; at most `limit`, best expected accuracy first.
+
+    Args:
+        candidates: the grid.
+        budget: what must hold.
+        table: of the device.
+        measure: networks to their latencies on the device.
+        limit: most networks that are measured.
 
     Raises:
         BudgetUnmetError: the fastest candidate is over the latency budget.
@@ -191,18 +197,14 @@ def with_latency(
     predicted = [replace(c, predicted_ms=table.predict_ms(c.network)) for c in candidates]
     alive = [c for c in predicted if c.status not in GONE]
     chosen = _to_measure(alive, budget, limit)
-    measured: dict[str, Latency] = {}
-    for i, candidate in enumerate(chosen):
-        measured[candidate.label] = time_network(candidate.network, threads=threads, runs=50, limit_s=0.5)
-        if on_progress is not None:
-            on_progress(i + 1, len(chosen))
+    measured = dict(zip((c.label for c in chosen), measure([c.network for c in chosen]), strict=True))
     known = [replace(c, measured=measured.get(c.label)) for c in predicted]
     if budget.latency_ms is None:
         return known
     limit_ms = budget.latency_ms
     if all(c.latency_ms > limit_ms for c in known if c.status not in GONE):
         best = min((c for c in known if c.status not in GONE), key=lambda c: c.latency_ms)
-        smallest = best if best.measured else replace(best, measured=time_network(best.network, threads=threads))
+        smallest = best if best.measured else replace(best, measured=measure([best.network])[0])
         if smallest.latency_ms > limit_ms:
             raise BudgetUnmetError(
                 f"nothing fits {limit_ms:g} ms on this device: the fastest candidate, {smallest.label}, takes "

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mobilenets.data.cache import native_size
 from mobilenets.data.folder import open_folder
@@ -20,7 +20,9 @@ from mobilenets.fitting.candidates import RESOLUTIONS, grid, within_counts, with
 from mobilenets.fitting.job import Job
 from mobilenets.fitting.reporting import write_report
 from mobilenets.fitting.state import State
+from mobilenets.latency import device as device_named
 from mobilenets.model import MobileNet, load
+from mobilenets.precision import Precision
 from mobilenets.training import Watcher, run_files
 
 
@@ -48,6 +50,8 @@ def fit(
     minutes: float = 10.0,
     out: str | Path | None = None,
     device: str = "local",
+    precision: Precision = "fp32",
+    max_drop: float = 0.01,
     threads: int = 1,
     seed: int = 0,
     weights: str | Path = "auto",
@@ -62,7 +66,9 @@ def fit(
         budget: such as "5ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"; several hold together.
         minutes: wall-clock time for all of it.
         out: run folder; None takes the next free runs/fitN.
-        device: where latency is measured: `local`.
+        device: where latency is measured, and the artifact proven: `local`, `ssh:user@host`, `browser`.
+        precision: of the artifact; int8 is held to `max_drop`, and the file stays in float where nothing holds it.
+        max_drop: what int8 may cost, as part of the metric: 0.01 is one point.
         threads: threads of the artifact's runtime.
         seed: of split, search and training.
         weights: what networks start from: a file, `hf://owner/repo`, `imagenet`, `auto` or `none`. Those that it has
@@ -79,14 +85,15 @@ def fit(
     """
     watcher = watcher or Watcher()
     limits = parse_budget(budget)
-    if device != "local":
-        raise MisuseError(f"`device` (={device!r}) must be 'local': this machine is the only device so far.")
-    _check(minutes, threads, seed)
+    device_named(device)  # a misspelt one is refused before anything is written
+    _check(minutes, threads, seed, precision, max_drop)
     folder = open_folder(data, seed=seed)  # bad data and bad budgets are refused before anything is written
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS))
-    counted = within_counts(within_sight(grid(len(folder.classes)), native_px), limits)
+    counted = within_counts(within_sight(grid(len(folder.classes), precision=precision), native_px), limits)
     given = [budget] if isinstance(budget, str) else list(budget)
-    asked = State(Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights))
+    asked = State(
+        Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights), device, precision, max_drop
+    )  # fmt: skip
     if resume:
         state = _resumed(out, asked)
         run = state.path.parent
@@ -112,7 +119,7 @@ def fit(
         line = shlex.join(
             ["mobilenets", "fit", str(data), *(f"--budget={text}" for text in given), f"--minutes={minutes:g}"]
         )
-        more = "".join(f" --{k} {v}" for k, v, usual in _unusual(threads, seed, weights) if v != usual)
+        more = "".join(f" --{k} {v}" for k, v, usual in _unusual(asked) if v != usual)
         watcher.note(f"interrupted: go on with {line}{more} --out {run} --resume")
         raise
     except MobileNetsError:
@@ -127,7 +134,11 @@ def fit(
                 job.keep_time()
 
 
-def _check(minutes: float, threads: int, seed: int) -> None:
+def _check(minutes: float, threads: int, seed: int, precision: str, max_drop: float) -> None:
+    if precision not in (known := get_args(Precision)):
+        raise MisuseError(f"`precision` (={precision!r}) must be one of {', '.join(known)}.")
+    if not 0 <= max_drop < 1:
+        raise MisuseError(f"`max_drop` (={max_drop}) must be a part of the metric, from 0 to 1: 0.01 is one point.")
     if not minutes > 0:
         raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
     if threads < 1:
@@ -136,9 +147,13 @@ def _check(minutes: float, threads: int, seed: int) -> None:
         raise MisuseError(f"`seed` (={seed}) must not be negative.")
 
 
-def _unusual(threads: int, seed: int, weights: str | Path) -> list[tuple[str, object, object]]:
+def _unusual(asked: State) -> list[tuple[str, object, object]]:
     """Options with what they were given as and what they are by default."""
-    return [("threads", threads, 1), ("seed", seed, 0), ("weights", str(weights), "auto")]
+    return [
+        ("device", asked.device, "local"), ("precision", asked.precision, "fp32"),
+        ("max-drop", 100 * asked.max_drop, 1.0), ("threads", asked.threads, 1), ("seed", asked.seed, 0),
+        ("weights", asked.weights, "auto"),
+    ]  # fmt: skip
 
 
 def _resumed(out: str | Path | None, asked: State) -> State:
@@ -146,7 +161,7 @@ def _resumed(out: str | Path | None, asked: State) -> State:
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     state = State.read(Path(out) / "fit.json")
-    for name in ("data", "threads", "seed", "weights"):
+    for name in ("data", "device", "precision", "max_drop", "threads", "seed", "weights"):
         before, now = getattr(state, name), getattr(asked, name)
         if before != now:
             raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")

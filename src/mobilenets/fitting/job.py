@@ -21,10 +21,11 @@ from mobilenets.fitting.learning import expected_error, extrapolated_error, seco
 from mobilenets.fitting.reporting import Outcome
 from mobilenets.fitting.starting import Starts
 from mobilenets.fitting.state import State
-from mobilenets.latency import Latency, local_table, time_session
+from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
 from mobilenets.model import MobileNet, load, save, with_info
-from mobilenets.runtime import open_artifact
+from mobilenets.precision import Precision
 from mobilenets.search import successive_halving
+from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits
 from mobilenets.training.state import load_state
 
@@ -50,6 +51,8 @@ class Job:
 
     def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
         self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
+        self.device = device(state.device)
+        self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
         self.begin = time.perf_counter()
         self.spent_before = state.spent_s
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
@@ -90,7 +93,7 @@ class Job:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
-        table = local_table(threads=threads, on_progress=self.watcher.advance)
+        table = table_for(self.device, threads=threads, precision=self.timed, on_progress=self.watcher.advance)
         if self.state.measured:
             kept = [
                 replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))
@@ -99,13 +102,20 @@ class Job:
             limit = self.budget.latency_ms
             return kept if limit is None else mark_slow(kept, limit)
         self.watcher.phase("measuring candidates")
-        known = with_latency(counted, self.budget, table, threads=threads, on_progress=self.watcher.advance)
+        known = with_latency(counted, self.budget, table, self.timed_networks)
         self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
         self.keep_time()
         asked = [c for c in known if c.status != "enlarged"]
         alive = [c for c in asked if c.status not in GONE]
         self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}")
         return known
+
+    def timed_networks(self, networks: Sequence[Network]) -> list[Latency]:
+        """Latencies on the device, of networks with random weights."""
+        return time_networks(
+            self.device, networks, threads=self.state.threads, precision=self.timed, runs=50, limit_s=0.5,
+            on_progress=self.watcher.advance,
+        )  # fmt: skip
 
     def choose(self, candidates: list[Candidate]) -> list[Candidate]:
         """The candidates of the search; a resumed run keeps those of its first sitting."""
@@ -223,16 +233,19 @@ class Job:
     def time_again(self, artifact: Path) -> Latency:
         """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""
         self.watcher.phase("timing the artifact")
-        session = open_artifact(artifact, threads=self.state.threads)
-        latency = time_session(session, runs=200, limit_s=3.0)
+        latency = self.timed_artifact(artifact)
         self.tries = 1
         for _ in range(2):
             if self.budget.latency_ms is None or latency.median_ms <= self.budget.latency_ms:
                 break
             self.tries += 1
             time.sleep(1.0)  # another process may have had the processor
-            latency = min(latency, time_session(session, runs=200, limit_s=3.0), key=lambda v: v.median_ms)
+            latency = min(latency, self.timed_artifact(artifact), key=lambda v: v.median_ms)
         return latency
+
+    def timed_artifact(self, artifact: Path) -> Latency:
+        """The artifact's latency on the device."""
+        return time_artifact(self.device, artifact, threads=self.state.threads, seconds=3.0)
 
     def fits(self, artifact: Path, latency: Latency) -> bool:
         """Whether what would be shipped meets the budget, by its real size and latency."""
