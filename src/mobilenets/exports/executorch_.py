@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
-from mobilenets.exports.verify import Images
 from mobilenets.model import MobileNet
 from mobilenets.model.deployed import Deployed
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.executorch import METADATA
 from mobilenets.runtime.quiet import quiet
+from mobilenets.runtime.session import Images
 
 
 def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:

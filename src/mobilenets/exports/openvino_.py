@@ -13,11 +13,11 @@ from typing import Any
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
 from mobilenets.exports.onnx_ import serialized
-from mobilenets.exports.verify import Images
 from mobilenets.model import MobileNet
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.openvino import SECTION, read_model
 from mobilenets.runtime.quiet import quiet
+from mobilenets.runtime.session import Images
 
 
 def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:

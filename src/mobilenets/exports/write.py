@@ -6,10 +6,10 @@ from pathlib import Path
 
 from mobilenets.errors import MisuseError
 from mobilenets.exports.formats import Format, check_precision, format_of
-from mobilenets.exports.verify import Images
 from mobilenets.exports.whole import replacing_artifact
 from mobilenets.model import MobileNet, evaluating
 from mobilenets.precision import Precision, Scheme
+from mobilenets.runtime.session import Images
 
 
 def write(
