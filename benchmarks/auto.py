@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.tables import machine
 from mobilenets.errors import MobileNetsError
 from mobilenets.exports import export, sample_images
-from mobilenets.latency import time_call
+from mobilenets.latency.runner import time_call
 from mobilenets.model import MobileNet, build, normalise
 from mobilenets.prediction.auto import Option, choose, options
 from mobilenets.runtime import Session, open_artifact

@@ -92,7 +92,8 @@ def fit(
     counted = within_counts(within_sight(grid(len(folder.classes), precision=precision), native_px), limits)
     given = [budget] if isinstance(budget, str) else list(budget)
     asked = State(
-        Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights), device, precision, max_drop
+        Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights),
+        device, precision, max_drop,
     )  # fmt: skip
     if resume:
         state = _resumed(out, asked)

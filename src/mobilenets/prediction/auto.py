@@ -18,7 +18,8 @@ from mobilenets.data import decode, scenes
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError, MisuseError, MobileNetsError
 from mobilenets.files import cache_folder, write_text
-from mobilenets.latency import processor, time_call
+from mobilenets.latency import processor
+from mobilenets.latency.runner import time_call
 from mobilenets.runtime import Session, open_artifact, runtimes_of
 
 Images = NDArray[np.uint8]
