@@ -6,6 +6,7 @@
     ├── DivergedError           a training's loss or gradient left the numbers
     ├── VerificationError       an artifact disagrees with the model it was made from
     ├── CheckpointError         a file of weights does not fit or cannot be read
+    ├── DeviceError             a device cannot be reached, or a model cannot run there
     └── MisuseError             exit code 2: the request itself is wrong
         ├── UnknownNameError    no such network, format, runtime ... (near names are offered)
         ├── BudgetFormatError   a budget that cannot be read
@@ -44,6 +45,10 @@ class VerificationError(MobileNetsError):
 
 class CheckpointError(MobileNetsError):
     """A checkpoint cannot be read, or its tensors do not fit the network."""
+
+
+class DeviceError(MobileNetsError):
+    """A device cannot be reached or prepared, or a model cannot run on it."""
 
 
 class MisuseError(MobileNetsError):
