@@ -104,13 +104,13 @@ def _operators(model: MobileNet, artifact: Path) -> list[Operator]:
 
             return operators_of(model, artifact)
         case ".mlpackage":
-            from mobilenets.exports.coreml_ import operators_of
+            from mobilenets.exports import coreml_
 
-            return [Operator(*found) for found in operators_of(artifact)]
+            return [Operator(*found) for found in coreml_.kinds_of(artifact)]
         case ".c":
-            from mobilenets.exports.c_ import kinds_of
+            from mobilenets.exports import c_
 
-            return [Operator(*found) for found in kinds_of(artifact)]
+            return [Operator(*found) for found in c_.kinds_of(artifact)]
         case _:
             from mobilenets.table.nodes import BatchNorm
 
