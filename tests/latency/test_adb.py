@@ -122,18 +122,24 @@ def test_a_program_that_says_nothing_of_time(phone: Phone, artifact: Path) -> No
 
 
 def test_what_a_phone_cannot_do(phone: Phone, tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match=r"a phone has no Python.*--runner.*benchmark_model for \.tflite"):
-        with device("adb").connect():
-            pass
-    with pytest.raises(UnknownNameError, match="unknown benchmark program 'perf'"):
-        with device("adb", runner="bin/perf").connect():
-            pass
+    with (
+        pytest.raises(MisuseError, match=r"a phone has no Python.*--runner.*benchmark_model for \.tflite"),
+        device("adb").connect(),
+    ):
+        pass
+    with (
+        pytest.raises(UnknownNameError, match="unknown benchmark program 'perf'"),
+        device("adb", runner="bin/perf").connect(),
+    ):
+        pass
     (tmp_path / "m.tflite").write_bytes(b"")
     with pytest.raises(MisuseError, match=r"onnxruntime_perf_test runs \.onnx files, not m\.tflite"):
         time_artifact(device("adb", runner=str(phone.runner)), tmp_path / "m.tflite")
-    with pytest.raises(MisuseError, match="no such file here"):
-        with device("adb", runner="no/onnxruntime_perf_test").connect():
-            pass
+    with (
+        pytest.raises(MisuseError, match="no such file here"),
+        device("adb", runner="no/onnxruntime_perf_test").connect(),
+    ):
+        pass
 
 
 def test_no_adb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

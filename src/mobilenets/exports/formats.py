@@ -55,9 +55,7 @@ def format_of(path: Path) -> Format:
         UnknownNameError: a suffix that no format has.
     """
     if path.suffix not in FORMATS:
-        raise UnknownNameError(
-            "export format", path.suffix or str(path), FORMATS, hint=f"Known: {', '.join(FORMATS)}."
-        )
+        raise UnknownNameError("export format", path.suffix or str(path), FORMATS, hint=f"Known: {', '.join(FORMATS)}.")
     return FORMATS[path.suffix]
 
 

@@ -14,12 +14,12 @@ import torch
 
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
-from mobilenets.exports.verify import Images
 from mobilenets.model import MobileNet
 from mobilenets.model.deployed import Deployed
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.litert import LABELS, METADATA
 from mobilenets.runtime.quiet import quiet
+from mobilenets.runtime.session import Images
 
 
 def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:
@@ -37,6 +37,7 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
             if precision == "int8":
                 from mobilenets.quantization.pt2e import quantize_pt2e
 
+                assert calibration is not None
                 module = quantize_pt2e(module, calibration, scheme, backend="litert")
                 config = _already_quantized()
             network = model.network

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from mobilenets.exports.described import described
-from mobilenets.exports.verify import Images
 from mobilenets.model import MobileNet, arrays
 from mobilenets.onnx import to_onnx
 from mobilenets.precision import Precision, Scheme
+from mobilenets.runtime.session import Images
 
 
 def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:

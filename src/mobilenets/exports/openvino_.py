@@ -1,7 +1,8 @@
-"""OpenVINO IR: `.xml` with `.bin` beside it, made from our ONNX graph; any number of images at once.
+"""OpenVINO IR: `.xml` with `.bin` beside it, made from our ONNX graph.
 
 fp16 halves the file: weights are stored in 16 bits and computed in fp32 unless the runtime is asked for less. int8 is
-quantized by NNCF.
+quantized by NNCF. fp32 and fp16 take any number of images at once, int8 one: OpenVINO 2026.4 crashes on quantized
+graphs whose number of images is free.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
 from mobilenets.exports.onnx_ import serialized
-from mobilenets.exports.verify import Images
 from mobilenets.model import MobileNet
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.openvino import SECTION, read_model
 from mobilenets.runtime.quiet import quiet
+from mobilenets.runtime.session import Images
 
 
 def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:
@@ -35,8 +36,12 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
     if precision == "int8":
         from mobilenets.quantization.openvino_nncf import quantize_openvino
 
+        assert calibration is not None
         with quiet():
             graph = quantize_openvino(graph, calibration, scheme)
+            shape = graph.input(0).get_partial_shape()
+            shape[0] = 1
+            graph.reshape(shape)
     for key, value in described(model, precision).items():
         graph.set_rt_info(value, [SECTION, key])
     with quiet():

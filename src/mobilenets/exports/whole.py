@@ -30,7 +30,7 @@ def failed_name(path: Path) -> Path:
 
 @contextmanager
 def replacing_artifact(path: Path) -> Iterator[Path]:
-    """A path of the same name in an empty folder beside; what is written there takes its place when the block ends well.
+    """A path of the same name in an empty folder beside it; what is written there moves here when the block ends well.
 
     Whatever had the name before stays until then.
     """

@@ -3,6 +3,7 @@
 from mobilenets.model.build import (
     Info,
     MobileNet,
+    addressed,
     arrays,
     build,
     deploy,
@@ -18,6 +19,7 @@ __all__ = [
     "Deployed",
     "Info",
     "MobileNet",
+    "addressed",
     "arrays",
     "build",
     "deploy",

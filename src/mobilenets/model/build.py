@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from mobilenets.costs.printed import describe_row
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.metrics import Task
-from mobilenets.model.modules import DroppingLinear, runner
+from mobilenets.model.modules import DroppingLinear, Function, runner
 from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.lower import lower
@@ -204,6 +205,18 @@ def deploy(model: MobileNet) -> MobileNet:
     small = MobileNet(model.network, info=model.info, dropout=model.dropout)
     small.load_state_dict({key: torch.from_numpy(value) for key, value in arrays(model).items()})
     return small.eval()
+
+
+def addressed(model: MobileNet) -> MobileNet:
+    """A copy in which every node is a module under its address, for tracers that name operations by their module."""
+    copied = copy.deepcopy(model)
+    nodes = {node.name: node for node in copied.nodes}
+    for at, (name, run, inputs, dead) in enumerate(copied._plan):
+        if not isinstance(run, nn.Module):
+            function = Function(runner(nodes[name], in_place=False))
+            copied._register(name, function)
+            copied._plan[at] = (name, function, inputs, dead)
+    return copied
 
 
 def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:

@@ -121,6 +121,18 @@ class DroppingLinear(nn.Linear):
         return super().forward(x)
 
 
+class Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """What the function gives."""
+        return self.function(*values)
+
+
 class _Scale(nn.Module):
     def __init__(self, channels: int, initial: float) -> None:
         super().__init__()

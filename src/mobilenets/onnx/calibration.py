@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +39,42 @@ def calibrate(model: Any, images: Images, method: Calibration) -> Ranges:
     match method:
         case "minmax":
             return whole
-        case "percentile":
-            counts = _histograms(run, images, whole)
-            return {name: _percentile(counts[name], whole[name]) for name in names}
-        case "entropy":
-            about = {name: (0.0, max(-low, high)) for name, (low, high) in whole.items()}
-            counts = _histograms(run, images, about, magnitudes=True)
-            return {name: _least_divergence(counts[name], whole[name]) for name in names}
+        case "percentile" | "entropy":
+            histograms = {name: Histogram(whole[name], method) for name in names}
+            for batch in _batches(images):
+                for name, value in run(batch).items():
+                    histograms[name].add(value)
+            return {name: histogram.range() for name, histogram in histograms.items()}
         case _:
             assert_never(method)
+
+
+class Histogram:
+    """How many numbers of a value fall into each of equal bins over its whole range, and the range worth keeping.
+
+    Args:
+        whole: smallest and largest number.
+        method: `percentile` counts the numbers, `entropy` their magnitudes.
+    """
+
+    def __init__(self, whole: tuple[float, float], method: Literal["percentile", "entropy"]) -> None:
+        self.whole, self.method = whole, method
+        self.low, self.high = whole if method == "percentile" else (0.0, max(-whole[0], whole[1]))
+        self.counts = np.zeros(BINS, np.int64)
+
+    def add(self, value: Values) -> None:
+        """Count numbers, of any shape."""
+        scale = BINS / (self.high - self.low) if self.high > self.low else 0.0
+        numbers = np.abs(value) if self.method == "entropy" else value
+        at = np.clip(((numbers.ravel() - self.low) * scale).astype(np.int32), 0, BINS - 1)
+        self.counts += np.bincount(at, minlength=BINS)
+
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest number to represent."""
+        if self.counts.sum() == 0 or self.high <= self.low:
+            return self.whole
+        keep = _percentile if self.method == "percentile" else _least_divergence
+        return keep(self.counts, self.whole)
 
 
 def _float_values(model: Any) -> list[str]:
@@ -92,19 +119,6 @@ def _extremes(run: Run, names: Sequence[str], images: Images) -> Ranges:
             low, high = ranges[name]
             ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
     return ranges
-
-
-def _histograms(run: Run, images: Images, ranges: Ranges, *, magnitudes: bool = False) -> dict[str, Counts]:
-    """How many of each value's numbers (or their magnitudes) fall into each of equal bins over its range."""
-    counts = {name: np.zeros(BINS, np.int64) for name in ranges}
-    for batch in _batches(images):
-        for name, value in run(batch).items():
-            low, high = ranges[name]
-            scale = BINS / (high - low) if high > low else 0.0
-            numbers = np.abs(value) if magnitudes else value
-            at = np.minimum(((numbers.ravel() - low) * scale).astype(np.int32), BINS - 1)
-            counts[name] += np.bincount(at, minlength=BINS)
-    return counts
 
 
 def _percentile(counts: Counts, whole: tuple[float, float]) -> tuple[float, float]:

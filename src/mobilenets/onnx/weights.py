@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import BatchNorm, Convolution, FullyConnected, LayerNorm, Node, Parameter, Scale, Shape
 from mobilenets.table.rows import Network
@@ -70,6 +71,35 @@ def scaled(weight: Array, factor: Array) -> Array:
 def norm_of(weights: Mapping[str, Array], name: str) -> dict[str, Array]:
     """The arrays of one batch norm."""
     return {key: weights[f"{name}.{key}"] for key in NORM_KEYS}
+
+
+def chains_of(nodes: Sequence[Node]) -> dict[str, tuple[BatchNorm | Scale, ...]]:
+    """What folds into each convolution or matrix product, in order, by its name."""
+    folded = folded_into(nodes)
+    chains: dict[str, tuple[BatchNorm | Scale, ...]] = {}
+    for node in nodes:
+        if isinstance(node, BatchNorm | Scale) and node.name in folded:
+            into = folded[node.name]
+            chains[into] = (*chains.get(into, ()), node)
+    return chains
+
+
+def deployed_weight(
+    node: Convolution | FullyConnected, chain: Sequence[BatchNorm | Scale], weights: Mapping[str, Array]
+) -> tuple[Array, Array, str]:
+    """Weight and bias with what follows folded in, and the name of the value that comes out: the last one's."""
+    weight = weights[f"{node.name}.weight"]
+    bias = weights.get(f"{node.name}.bias")
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
+    output = node.name
+    for after in chain:
+        if isinstance(after, BatchNorm):
+            weight, bias = fold(weight, bias, norm_of(weights, after.name), after.eps)
+        else:
+            factor = weights[f"{after.name}.weight"]
+            weight, bias = scaled(weight, factor), bias * factor
+        output = after.name
+    return weight, bias, output
 
 
 def fold_branches(network: Network, weights: Mapping[str, Array]) -> dict[str, Array]:

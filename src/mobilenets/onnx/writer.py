@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from mobilenets.metrics import Task
-from mobilenets.onnx.weights import NORM_KEYS, Array, fold, norm_of, scaled
+from mobilenets.onnx.weights import NORM_KEYS, Array, chains_of, deployed_weight
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.folding import folded_into
@@ -110,11 +110,7 @@ def to_onnx(
     graph = _Graph(shapes={node.name: node.shape for node in nodes} | {INPUT: (network.in_channels, 0, 0)})
     _normalise(graph, network, preprocessing)
     folded = folded_into(nodes)
-    chains: dict[str, tuple[BatchNorm | Scale, ...]] = {}
-    for node in nodes:
-        if isinstance(node, BatchNorm | Scale) and node.name in folded:
-            into = folded[node.name]
-            chains[into] = (*chains.get(into, ()), node)
+    chains = chains_of(nodes)
     for node in nodes:
         if node.name not in folded:
             _write(graph, node, chains.get(node.name, ()), weights)
@@ -230,28 +226,10 @@ def _write(  # noqa: PLR0915 - one case a type
             assert_never(node)
 
 
-def _folded(
-    node: Convolution | FullyConnected, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
-) -> tuple[Array, Array, str]:
-    """Weight and bias with what follows folded in, and the name of the value that comes out: the last one's."""
-    weight = weights[f"{node.name}.weight"]
-    bias = weights.get(f"{node.name}.bias")
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
-    output = node.name
-    for after in chain:
-        if isinstance(after, BatchNorm):
-            weight, bias = fold(weight, bias, norm_of(weights, after.name), after.eps)
-        else:
-            factor = weights[f"{after.name}.weight"]
-            weight, bias = scaled(weight, factor), bias * factor
-        output = after.name
-    return weight, bias, output
-
-
 def _convolution(
     graph: _Graph, node: Convolution, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
 ) -> None:
-    weight, bias, output = _folded(node, chain, weights)
+    weight, bias, output = deployed_weight(node, chain, weights)
     inputs = [*node.inputs, graph.constant(f"{node.name}.weight", weight)]
     if chain or node.bias:
         inputs.append(graph.constant(f"{node.name}.bias", bias))
@@ -270,7 +248,7 @@ def _convolution(
 def _fully_connected(
     graph: _Graph, node: FullyConnected, chain: tuple[BatchNorm | Scale, ...], weights: Mapping[str, Array]
 ) -> None:
-    weight, bias, output = _folded(node, chain, weights)
+    weight, bias, output = deployed_weight(node, chain, weights)
     if len(node.shape) == 1:
         constants = graph.constant(f"{node.name}.weight", weight), graph.constant(f"{node.name}.bias", bias)
         graph.op("Gemm", [*node.inputs, *constants], output, transB=1)

@@ -1,4 +1,4 @@
-"""LiteRT on the processor. Our metadata stands at the end of the `.tflite`, as a zip archive that any program can read."""
+"""LiteRT on the processor. Our metadata stands at the end of the `.tflite`, as a zip archive that anyone can read."""
 
 from __future__ import annotations
 
