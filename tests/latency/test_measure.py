@@ -52,6 +52,7 @@ def test_a_file_alone_has_its_own_memory_and_times(artifact: Path) -> None:
     assert latency.first_ms is not None and latency.first_ms > 0
     assert latency.peak_bytes is None or 10e6 < latency.peak_bytes < 1e9
     assert len(latency.rounds_ms) == 5
+    assert latency.waited is not None and 0 <= latency.waited < 1
     assert latency.spread >= 0
 
 
