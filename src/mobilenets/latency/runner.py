@@ -54,9 +54,10 @@ def time_call(
 def time_runs(
     call: Callable[[], object], *, runs: int, warmup_s: float, limit_s: float, least: int
 ) -> list[tuple[float, float]]:
-    """Milliseconds of repeated calls, by the clock and of this process's work, after `warmup_s` seconds (and at least half of `least` calls) of warming up.
+    """Milliseconds of repeated calls, by the clock and of this process's work.
 
-    At least `least` calls are timed (if `runs` are as many); beyond those, none starts after `limit_s` seconds.
+    Timed after `warmup_s` seconds (and at least half of `least` calls) of warming up. At least `least` calls
+    are timed (if `runs` are as many); beyond those, none starts after `limit_s` seconds.
     """
     start, calls = time.perf_counter(), 0
     while calls < least // 2 or time.perf_counter() - start < warmup_s:
