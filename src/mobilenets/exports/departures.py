@@ -23,30 +23,28 @@ NOISE = 0.1
 """The same for int8, of powers: 10 dB of signal to noise."""
 
 
-def departure(model: MobileNet, artifact: Path, image: Images, precision: str = "fp32") -> str | None:
-    """Address of the first node that departs on one image, or a remark why it cannot be told; None where none does.
+def departure(model: MobileNet, artifact: Path, image: Images, precision: str = "fp32") -> tuple[str | None, str]:
+    """Address of the first node that departs on one image, and a remark where that cannot be told.
 
     ONNX and OpenVINO keep nodes' addresses; LiteRT keeps their order; a PyTorch archive keeps its weights' names.
     ExecuTorch and C hand out nothing but the end: there, the model's ONNX twin tells whether it is the conversion.
     """
     match artifact.suffix:
         case ".onnx":
-            return first_departure(model, artifact, image, precision=precision)
+            return first_departure(model, artifact, image, precision=precision), ""
         case ".xml":
-            return _first(model, image, _openvino_values(artifact, image), precision)
+            return _first(model, image, _openvino_values(artifact, image), precision), ""
         case ".tflite":
             from mobilenets.exports.litert_values import values_of
 
             found = values_of(deploy(model), artifact, image)
-            return (
-                "not told: its operators are not the network's in order"
-                if found is None
-                else _first_of_chains(model, image, found, precision)
-            )
+            if found is not None:
+                return _first_of_chains(model, image, found, precision), ""
         case ".pt2":
-            return _first_weight(model, artifact)
+            return _first_weight(model, artifact), ""
         case _:
-            return "not told by this format" + _twin(model, image)
+            pass
+    return None, f"{artifact.suffix} files do not tell which node departs first{_twin(model, image)}"
 
 
 def first_departure(
