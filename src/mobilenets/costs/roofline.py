@@ -10,7 +10,7 @@ and a real kernel lies between the two where some of its values are still in one
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -204,23 +204,31 @@ def _attainable(load: _Load, ceilings: Ceilings) -> tuple[float, float, Bound]:
 
 def _loads(counted: Cost) -> dict[str, _Load]:
     """Every kernel by the name of the node that starts it, in running order."""
-    network, folded = counted.network, folded_into(counted.graph)
+    network, owners = counted.network, kernel_of(counted.graph)
     values = network.in_channels * network.resolution**2
     found = {PREPROCESS: _Load(PREPROCESS, "elementwise", 0, 2 * values, values * (1 + BYTES["fp32"]))}
-    owner = {INPUT: PREPROCESS}
     shapes: dict[str, Shape] = {INPUT: (network.in_channels, network.resolution, network.resolution)}
     for entry in counted.nodes:
         node = entry.node
         shapes[node.name] = node.shape
-        if node.name in folded or _is_view(node):
-            owner[node.name] = owner[node.inputs[0]] if node.inputs else PREPROCESS
-            found[owner[node.name]].operations += entry.elementwise  # an activation runs where it stands
+        if owners[node.name] != node.name:
+            found[owners[node.name]].operations += entry.elementwise  # an activation runs where it stands
             continue
-        owner[node.name] = node.name
         moved = sum(math.prod(shapes[name]) for name in node.inputs) + math.prod(node.shape) + _weights(entry)
         operations = 2 * entry.macs + entry.elementwise
         found[node.name] = _Load(entry.op, _kind(entry), entry.macs, operations, BYTES["fp32"] * moved)
     return found
+
+
+def kernel_of(graph: Sequence[Node]) -> dict[str, str]:
+    """Node -> the kernel that computes it: itself, or for what is folded, fused or a view that of its first input."""
+    folded = folded_into(graph)
+    owners = {INPUT: PREPROCESS}
+    for node in graph:
+        inside = node.name in folded or _is_view(node)
+        # a constant that no input enters costs nothing of its own
+        owners[node.name] = owners[node.inputs[0] if node.inputs else INPUT] if inside else node.name
+    return owners
 
 
 def _is_view(node: Node) -> bool:

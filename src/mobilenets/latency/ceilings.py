@@ -12,10 +12,11 @@ import numpy as np
 from mobilenets.costs import cost
 from mobilenets.costs.roofline import Ceilings, Roofline, roofline
 from mobilenets.errors import MisuseError
-from mobilenets.latency.measure import processor
-from mobilenets.latency.profiling import profile
-from mobilenets.latency.table import kernels
-from mobilenets.runtime.onnxruntime import raw_session
+from mobilenets.latency import processor, time_session
+from mobilenets.latency.kernel_times import kernel_times
+from mobilenets.onnx import random_weights, to_onnx
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.runtime.onnxruntime import OnnxRuntimeSession, raw_session
 from mobilenets.table.rows import Network
 
 MATRIX = 512
@@ -48,7 +49,7 @@ def measure_ceilings(*, threads: int = 1, limit_s: float = 0.3) -> Ceilings:
 def measured_roofline(network: Network, *, threads: int = 1) -> Roofline:
     """A network under this machine's roof, with its kernels' times by the runtime's own profile.
 
-    Weights are random; kernels of the same shape share the mean of their times.
+    Weights are random.
 
     Raises:
         MisuseError: `threads` below 1.
@@ -56,10 +57,17 @@ def measured_roofline(network: Network, *, threads: int = 1) -> Roofline:
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     before = measure_ceilings(threads=threads)
-    by_key, whole = profile(network, threads=threads)
+    whole, found = _whole_ms(network, threads), kernel_times(network, threads=threads)
     ceilings = _higher(before, measure_ceilings(threads=threads))  # another process may have had the machine once
-    found = {name: by_key[kernel.key] for name, kernel in kernels(network).items() if kernel.key in by_key}
     return roofline(cost(network), ceilings, found, whole)
+
+
+def _whole_ms(network: Network, threads: int) -> float:
+    """Median of whole runs, nothing recorded."""
+    preprocessing = Preprocessing.default(network.resolution, network.in_channels)
+    model = to_onnx(network, random_weights(network), preprocessing)
+    session = OnnxRuntimeSession.open(model.SerializeToString(), threads=threads)
+    return time_session(session, runs=30, limit_s=1.0).median_ms
 
 
 def _higher(one: Ceilings, other: Ceilings) -> Ceilings:
