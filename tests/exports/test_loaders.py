@@ -1,4 +1,4 @@
-"""A bundle's reference loaders run as their readers would run them: Python in a process of its own, JavaScript in Chromium."""
+"""A bundle's reference loaders, run as readers run them: Python in a process of its own, JavaScript in Chromium."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def test_the_script_loader_meets_the_pack_in_a_real_browser(made: Path, window: 
         assert off > 0 or difference < 1e-4
 
 
-def test_the_browsers_own_resizing_would_be_told(made: Path, window: Browser) -> None:
-    """What a port does first, and what the pack is for: drawing the image smaller on a canvas."""
+def test_another_resizing_would_be_told(made: Path, window: Browser) -> None:
+    """What a port does first, and what the pack is for: taking the nearest pixels."""
     if not (made / "ort").exists():
         (made / "ort").symlink_to(WEB)
     with served(made) as address:
@@ -150,9 +150,11 @@ def test_the_browsers_own_resizing_would_be_told(made: Path, window: Browser) ->
         window.value(
             """(() => { window.square = ({ data, width, height }) => {
                  const out = new Uint8Array(RESOLUTION * RESOLUTION * CHANNELS);
-                 for (let y = 0; y < RESOLUTION; y++) for (let x = 0; x < RESOLUTION; x++) for (let c = 0; c < CHANNELS; c++)
-                   out[(y * RESOLUTION + x) * CHANNELS + c] =
-                     data[(Math.floor(y * height / RESOLUTION) * width + Math.floor(x * width / RESOLUTION)) * CHANNELS + c];
+                 const near = (at, size) => Math.floor(at * size / RESOLUTION), C = CHANNELS;
+                 for (let y = 0; y < RESOLUTION; y++)
+                   for (let x = 0; x < RESOLUTION; x++)
+                     for (let c = 0; c < C; c++)
+                       out[(y * RESOLUTION + x) * C + c] = data[(near(y, height) * width + near(x, width)) * C + c];
                  return out; }; })()"""
         )
         assert window.value("check()")["agrees"] is False
@@ -213,7 +215,7 @@ def test_nothing_of_a_model_is_written_into_the_templates(tmp_path: Path) -> Non
     ]
     kotlin, readme = ((tmp_path / name).read_text(encoding="utf-8") for name in ("Loader.kt", "README.md"))
     assert "const val RESOLUTION = 192 //" in kotlin and "const val SHORT_SIDE = 219 //" in kotlin
-    assert "NOT compiled or run" in kotlin and "**Not compiled and not run**" in readme
+    assert "NOT run on Android" in kotlin and "**Not run on Android**" in readme
     assert '"net \\$1.onnx"' in kotlin
     assert "each between 0 and 1" in readme and "1000 classes" in readme
     for path in written:

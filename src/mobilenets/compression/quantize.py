@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from mobilenets.exports.whole import failed_name, move, remove
 from mobilenets.files import run_folder, write_text
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save
-from mobilenets.prediction import score as evaluation
 from mobilenets.precision import Scheme
+from mobilenets.prediction import score as evaluation
 from mobilenets.quantization.sensitivity import draw, sensitivity
 from mobilenets.runtime import describe, open_artifact
 from mobilenets.runtime.session import Images
@@ -195,7 +195,9 @@ class Work:
         found = verify(made.model, self.quantized, some, labels=labels, max_drop=self.max_drop + SLACK)
         if not found.passed:
             move(self.quantized, failed := failed_name(self.quantized))
-            raise VerificationError(f"{self.quantized} does not do in a fresh process what it did: {found}. See {failed}.")
+            raise VerificationError(
+                f"{self.quantized} does not do in a fresh process what it did: {found}. See {failed}."
+            )
         return found
 
     def judge(self, attempt: Try[Made]) -> Rung:
@@ -363,5 +365,3 @@ def _finished(run: Path, asked: dict[str, Any]) -> list[Rung]:
         if before.get(name) != value:
             raise MisuseError(f"{run}: begun with {name} {before.get(name)}, asked to go on with {value}.")
     return rungs
-
-

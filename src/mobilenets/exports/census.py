@@ -118,8 +118,23 @@ def _operators(model: MobileNet, artifact: Path) -> list[Operator]:
 
 
 MOVING = frozenset(
-    "QuantizeLinear DequantizeLinear Cast Transpose Reshape Flatten Identity ReorderInput ReorderOutput Constant Squeeze "
-    "Unsqueeze Split Gather Slice".split()
+    [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Cast",
+        "Transpose",
+        "Reshape",
+        "Flatten",
+        "Identity",
+        "ReorderInput",
+        "ReorderOutput",
+        "Constant",
+        "Squeeze",
+        "Unsqueeze",
+        "Split",
+        "Gather",
+        "Slice",
+    ]
 )
 
 

@@ -94,7 +94,7 @@ def _filled(name: str, facts: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
     )
     templates.filters |= {"python": repr, "kotlin": _kotlin}
-    return templates.get_template(name).render(facts)
+    return templates.get_template(f"{name}.jinja").render(facts)
 
 
 def _kotlin(text: str) -> str:
