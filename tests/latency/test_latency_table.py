@@ -212,7 +212,9 @@ SMALL = [small("mobilenet_v3_small", 0.25), small("mobilenet_v1", 0.25)]
 def test_a_table_of_this_machine(folder: Path) -> None:
     told: list[tuple[int, int]] = []
     with LOCAL.connect() as link:
-        table = build_table(LOCAL, link, SMALL, check=[small("mobilenet_v1", 0.5)], on_progress=lambda *n: told.append(n))
+        table = build_table(
+            LOCAL, link, SMALL, check=[small("mobilenet_v1", 0.5)], on_progress=lambda *n: told.append(n)
+        )
         assert table.device == link.name
         assert table.runtime == link.runtimes["onnxruntime"]
     assert told[-1][0] == told[-1][1] == len(table.measured) + 1

@@ -53,6 +53,7 @@ class Quantized:
         model: the float network behind it.
         report: what `quantize.json` holds.
         folder: the run folder.
+        verification: of the int8 file in a fresh process.
     """
 
     artifact: Path
@@ -60,6 +61,36 @@ class Quantized:
     model: MobileNet
     report: dict[str, Any]
     folder: Path
+    verification: Verification | None = None
+
+    def part(self) -> dict[str, Any]:
+        """The ladder as a report's page shows it; see `report.schema.Quantization`."""
+        asked, base = self.report, self.report["float"]
+        return {
+            "runtime": asked["runtime"],
+            "images": asked["images"],
+            "calibration_images": asked["calibration_images"],
+            "max_drop_points": 100 * asked["max_drop"],
+            "float_metric": base["metric"],
+            "metric_name": asked["metric_name"],
+            "chosen": asked["chosen"],
+            "rungs": [_shown(rung) for rung in asked["rungs"]],
+            "nodes": asked["nodes"],
+        }
+
+
+def _shown(rung: dict[str, Any]) -> dict[str, Any]:
+    score = rung["score"] or {}
+    return {
+        "name": rung["name"],
+        "what": rung["what"],
+        "metric": score.get("metric"),
+        "drop_points": None if rung["drop"] is None else 100 * rung["drop"],
+        "file_bytes": score.get("file_bytes"),
+        "seconds": rung["seconds"],
+        "passed": rung["passed"] if rung["score"] else None,
+        "note": rung["note"],
+    }
 
 
 def quantize(
@@ -117,7 +148,7 @@ def quantize(
              "data": str(Path(data).resolve()), "format": format, "max_drop": max_drop, "per_channel": per_channel,
              "seed": seed}  # fmt: skip
     if resume and out is not None:
-        run, finished = Path(out), _finished(Path(out), asked)
+        run, finished = Path(out), finished_rungs(Path(out), asked)
     else:
         run, finished = run_folder(out, "quantize", overwrite=overwrite), []
         for name in (*FILES, f"model{suffix}", f"model.int8{suffix}"):
@@ -129,7 +160,7 @@ def quantize(
         return load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
 
     watcher.phase("decoding validation images", len(samples))
-    pixels, labels = _decoded(samples, module, watcher)
+    pixels, labels = decoded(samples, module, watcher)
     watcher.phase("decoding calibration images", len(sources))
     ground = Ground(
         module, _pixels(sources, module), squares, run, minutes, seed, wide=format == "onnx", watcher=watcher
@@ -165,8 +196,9 @@ class Work:
 
     def result(self, scheme: Scheme, *, every: bool = False) -> Quantized:
         """Climb, keep what won, draw and write down what it is."""
-        self.watcher.phase("the float file")
-        write(self.model, self.artifact)
+        if not self.artifact.exists():
+            self.watcher.phase("the float file")
+            write(self.model, self.artifact)
         self.float_score = self.score(self.artifact)
         self.watcher.note(f"float: {self.metric} {self.float_score.metric:.2%} on {len(self.pixels)} images")
         start = Made(self.model, scheme)
@@ -182,7 +214,7 @@ class Work:
         report = self.report(climbed, verification)
         write_text(self.ground.run / "quantize.json", json.dumps(report, indent=2))
         kept = self.quantized if best.passed else self.artifact
-        return Quantized(kept, best.passed, climbed.made.model, report, self.ground.run)
+        return Quantized(kept, best.passed, climbed.made.model, report, self.ground.run, verification)
 
     def proof(self, made: Made) -> Verification:
         """The file reloaded in a fresh process; the gate has judged its accuracy, this would notice another file.
@@ -298,16 +330,17 @@ def scored_samples(data: str | Path, model: MobileNet, seed: int) -> tuple[Sampl
     try:
         folder = open_folder(data, seed=seed)
     except DataError:  # one image a class, or one class: nothing to train on, but it can be scored
-        return _thinned(labelled(Path(data), classes), seed)
+        return thinned(labelled(Path(data), classes), seed)
     if folder.classes == classes:
-        return _thinned(folder.splits["val"], seed)
-    return _thinned(labelled(Path(data), classes), seed)
+        return thinned(folder.splits["val"], seed)
+    return thinned(labelled(Path(data), classes), seed)
 
 
-def _thinned(samples: Sequence[Sample], seed: int) -> tuple[Sample, ...]:
-    if len(samples) <= SCORED:
+def thinned(samples: Sequence[Sample], seed: int, most: int = SCORED) -> tuple[Sample, ...]:
+    """At most so many of the samples, drawn at random, in their order."""
+    if len(samples) <= most:
         return tuple(samples)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:SCORED])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:most])
     return tuple(samples[i] for i in chosen)
 
 
@@ -332,7 +365,7 @@ def _pixels(sources: Sequence[Source], model: MobileNet) -> Images:
     return sample_images(model, sources, limit=len(sources))
 
 
-def _decoded(samples: Sequence[Sample], model: MobileNet, watcher: Watcher) -> tuple[Images, list[Label]]:
+def decoded(samples: Sequence[Sample], model: MobileNet, watcher: Watcher) -> tuple[Images, list[Label]]:
     """Validation images as the file takes them, and their labels; unreadable ones are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -354,7 +387,7 @@ def _decoded(samples: Sequence[Sample], model: MobileNet, watcher: Watcher) -> t
     return np.stack(images), labels
 
 
-def _finished(run: Path, asked: dict[str, Any]) -> list[Rung]:
+def finished_rungs(run: Path, asked: dict[str, Any]) -> list[Rung]:
     """Rungs of the interrupted run in a folder, which must be of what is asked for now."""
     try:
         kept = json.loads((run / "quantize.json").read_text(encoding="utf-8"))
