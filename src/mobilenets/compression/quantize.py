@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mobilenets.compression.ladder import Climbed, Rung, Score, Try, climb, judged
-from mobilenets.compression.techniques import Ground, Made, techniques
+from mobilenets.compression.techniques import Ground, Made, sweep, techniques
 from mobilenets.data import decode
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Sample, labelled, open_folder
@@ -27,7 +28,7 @@ from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save
 from mobilenets.precision import Scheme
 from mobilenets.prediction import score as evaluation
-from mobilenets.quantization.sensitivity import draw, sensitivity
+from mobilenets.quantization.sensitivity import draw_sensitivity
 from mobilenets.runtime import describe, open_artifact
 from mobilenets.runtime.session import Images
 from mobilenets.training import Watcher, load_splits
@@ -281,8 +282,9 @@ class Work:
         """What `quantize.json` holds at the end; the picture of what each node loses is drawn for it."""
         self.watcher.phase("what each node loses")
         made, best, run = climbed.made, climbed.best, self.ground.run
-        noises = sensitivity(made.model, self.ground.calibration, made.scheme, on_progress=self.watcher.advance)
-        draw(noises, run / "sensitivity.png", kept=sorted(made.scheme.keep_float | made.scheme.wide))
+        found = sweep(made, self.ground)
+        draw_sensitivity(found, run / "sensitivity.png", f"{made.model.network.label}: {best.name}")
+        ops = {node.name: type(node).__name__.lower() for node in made.model.nodes}
         session = open_artifact(self.quantized if best.passed else self.artifact)
         return {
             "asked": self.asked,
@@ -296,10 +298,20 @@ class Work:
             "chosen": best.name if best.passed else None,
             "artifact": self.quantized.name if best.passed else self.artifact.name,
             "rungs": [rung.to_dict() for rung in climbed.rungs],
-            "nodes": [noise.to_dict() for noise in noises],
+            "nodes": [
+                {"name": n.address, "op": ops[n.address], "snr_db": _finite(n.snr_db), "alone_db": _finite(n.alone_db),
+                 "precision": "fp32" if n.address in made.scheme.keep_float else
+                 "int16" if n.address in made.scheme.wide else "int8"}
+                for n in found.nodes
+            ],
             "verification": None if verification is None else verification.to_dict(),
             **describe(session),
         }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: a node that loses nothing."""
+    return value if math.isfinite(value) else None
 
 
 def _suffix(format: str, max_drop: float, minutes: float) -> str:

@@ -17,12 +17,14 @@ from mobilenets.precision import Scheme
 from mobilenets.quantization.aware import finetune
 from mobilenets.quantization.bias import correct_biases
 from mobilenets.quantization.equalize import equalize
-from mobilenets.quantization.sensitivity import sensitivity, worst
+from mobilenets.quantization.sensitivity import Sensitivity, sensitivity
 from mobilenets.runtime.session import Images
 from mobilenets.table import minimalistic
 from mobilenets.training import Finetune, Training, Watcher
 from mobilenets.training.distill import ask_teachers
 
+SWEPT = 16
+"""Images that tell the nodes apart."""
 ISLANDS = (1, 2, 4, 8)
 """How many of the worst nodes are tried in float."""
 AWARE_SHARE = 0.4
@@ -67,7 +69,7 @@ def techniques(ground: Ground) -> list[Technique[Made]]:
     return [
         _calibrations,
         _per_channel,
-        _equalized,
+        lambda made: _equalized(made, ground),
         lambda made: _corrected(made, ground),
         lambda made: _islands(made, ground),
         lambda made: _aware(made, ground),
@@ -92,23 +94,24 @@ def _per_channel(made: Made) -> Iterator[Try[Made]]:
         yield Try("per channel", "a scale for each output channel of a weight", replace(made, scheme=scheme))
 
 
-def _equalized(made: Made) -> Iterator[Try[Made]]:
+def _equalized(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     what = "weights' ranges evened out between layers (Nagel et al., arXiv:1906.04721)"
-    yield Try("equalization", what, replace(made, model=equalize(made.model)))
+    yield Try("equalization", what, replace(made, model=equalize(made.model, ground.calibration)))
 
 
 def _corrected(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     what = "what int8 adds to each channel's mean, measured and taken off its bias"
-    model = correct_biases(made.model, ground.calibration, made.scheme)
+    ground.watcher.phase("bias correction")
+    model = correct_biases(made.model, ground.calibration, made.scheme, on_progress=ground.watcher.advance)
     yield Try("bias correction", what, replace(made, model=model))
 
 
 def _islands(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     ground.watcher.phase("which nodes lose most")
-    noises = sensitivity(made.model, ground.calibration, made.scheme, on_progress=ground.watcher.advance)
+    found = sweep(made, ground)
     what = "the nodes whose output loses most stay out of int8"
     for count in ISLANDS:
-        nodes = worst(noises, count)
+        nodes = found.worst(count)
         if len(nodes) < count:
             return
         kept = frozenset(nodes)
@@ -117,6 +120,14 @@ def _islands(made: Made, ground: Ground) -> Iterator[Try[Made]]:
             yield Try(f"worst {count} in 16 bits", what, replace(made, scheme=scheme), ", ".join(nodes))
         scheme = replace(made.scheme, keep_float=kept)
         yield Try(f"worst {count} in float", what, replace(made, scheme=scheme), ", ".join(nodes))
+
+
+def sweep(made: Made, ground: Ground) -> Sensitivity:
+    """What int8 does to each node."""
+    few = ground.calibration[:: max(1, len(ground.calibration) // SWEPT)][:SWEPT]
+    return sensitivity(
+        made.model, few, made.scheme, calibration=ground.calibration, on_progress=ground.watcher.advance
+    )
 
 
 def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
