@@ -104,13 +104,13 @@ def _operators(model: MobileNet, artifact: Path) -> list[Operator]:
 
             return operators_of(model, artifact)
         case ".mlpackage":
-            from mobilenets.exports.coreml_ import operators_of
+            from mobilenets.exports import coreml_
 
-            return [Operator(*found) for found in operators_of(artifact)]
+            return [Operator(*found) for found in coreml_.kinds_of(artifact)]
         case ".c":
-            from mobilenets.exports.c_ import kinds_of
+            from mobilenets.exports import c_
 
-            return [Operator(*found) for found in kinds_of(artifact)]
+            return [Operator(*found) for found in c_.kinds_of(artifact)]
         case _:
             from mobilenets.table.nodes import BatchNorm
 
@@ -118,24 +118,8 @@ def _operators(model: MobileNet, artifact: Path) -> list[Operator]:
 
 
 MOVING = frozenset(
-    [
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "Cast",
-        "Transpose",
-        "Reshape",
-        "Flatten",
-        "Identity",
-        "ReorderInput",
-        "ReorderOutput",
-        "Constant",
-        "Squeeze",
-        "Unsqueeze",
-        "Split",
-        "Gather",
-        "Slice",
-    ]
-)
+    ("QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "Flatten", "Identity", "Constant")
+) | frozenset(("ReorderInput", "ReorderOutput", "Squeeze", "Unsqueeze", "Split", "Gather", "Slice"))
 
 
 def _of_onnx(model: MobileNet, artifact: Path) -> list[Operator]:
@@ -159,9 +143,7 @@ def _of_onnx(model: MobileNet, artifact: Path) -> list[Operator]:
         Operator(
             node.op_type,
             node.op_type.startswith("QLinear") or node.op_type in ("QGemm", "ConvInteger", "MatMulInteger"),
-            _known(
-                [node.name, *node.output, *(o for n in node.output if n in readers for o in readers[n].output)], known
-            ),
+            _known([node.name, *node.output, *_after(node, readers)], known),
         )
         for node in graph.node
         if node.op_type not in MOVING
@@ -185,6 +167,7 @@ def _known(names: Iterable[str], known: set[str]) -> str | None:
 STILL = frozenset(
     ("Const", "Input", "Output", "Reorder", "Reshape", "Transpose", "Convert", "ShapeOf", "Split", "Gather")
 )
+WEIGHTED = ("Convolution", "FullyConnected", "MatMul")
 
 
 def _of_openvino(model: MobileNet, artifact: Path) -> list[Operator]:
@@ -199,11 +182,10 @@ def _of_openvino(model: MobileNet, artifact: Path) -> list[Operator]:
         kind = about["layerType"].astype(str)
         if kind in STILL:
             continue
-        precision = about["runtimePrecision"].astype(str)
-        names = about["originalLayersNames"].astype(str).split(",")
-        found.append(
-            Operator(kind, precision in ("u8", "i8"), _known((n.split("/")[0] for n in reversed(names)), known))
-        )
+        # others take their precision from what comes in: scaling of the pixels would count
+        decides = about["runtimePrecision" if kind in WEIGHTED else "outputPrecisions"].astype(str)
+        names = [name.split("/")[0] for name in about["originalLayersNames"].astype(str).split(",")]
+        found.append(Operator(kind, decides in ("u8", "i8"), _known(reversed(names), known)))
     return found
 
 

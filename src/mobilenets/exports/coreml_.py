@@ -137,7 +137,7 @@ CARRYING = (
 )
 
 
-def operators_of(path: Path) -> list[tuple[str, bool, str | None]]:
+def kinds_of(path: Path) -> list[tuple[str, bool, str | None]]:
     """(kind, whether its weights are int8, None) of each operator that computes."""
     return [
         (op.op_type, "weight" in op.inputs and op.weight.op.op_type.startswith("constexpr"), None)

@@ -153,7 +153,7 @@ def _first_weight(model: MobileNet, artifact: Path) -> str | None:
     for key, value in program.state_dict.items():
         name = key.removeprefix("network.")
         if name in expected and not torch.equal(value, expected[name]):
-            return name.rpartition(".")[0]
+            return str(name.rpartition(".")[0])
     return None
 
 

@@ -36,6 +36,7 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
     if precision == "int8":
         from mobilenets.quantization.openvino_nncf import quantize_openvino
 
+        assert calibration is not None
         with quiet():
             graph = quantize_openvino(graph, calibration, scheme)
             shape = graph.input(0).get_partial_shape()
