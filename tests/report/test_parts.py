@@ -7,7 +7,7 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 
-from mobilenets.report import command, history, listed, machine, now, sha256
+from mobilenets.report import artifact, command, history, listed, machine, noise, now, sha256
 
 
 def test_a_command_can_be_pasted() -> None:
@@ -41,3 +41,56 @@ def test_the_machine_and_the_moment() -> None:
     assert found["name"] and found["cores"] >= 1 and found["system"]
     assert found.get("memory_bytes", 2**30) > 2**28
     assert datetime.fromisoformat(now()).tzinfo is not None
+
+
+PROVEN = {
+    "images": 80, "max_difference": 2e-7, "tolerance": 1e-4, "top1_agreement": 1.0, "first_departure": None,
+    "runtime": "onnxruntime 1.22", "batch": None, "problems": [], "passed": True, "rule": "probabilities",
+}  # fmt: skip
+
+
+def test_an_artifact_says_what_its_proof_says(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    latency = {"median_ms": 1.5, "p90_ms": 2.0, "runs": 50, "threads": 1, "device": "a processor", "min_ms": 1.0}
+    census = {"quantized": 50, "floating": 3, "islands": ["row05.squeeze.pool"], "remark": ""}
+    options = {"format": "ONNX", "precision": "int8"}
+    found = artifact(
+        tmp_path / "model.onnx", tmp_path, **options, verification=PROVEN, census=census, latency=latency, metric=0.5
+    )
+    assert (found["file"], found["file_bytes"], found["sha256"]) == (
+        "model.onnx",
+        5,
+        hashlib.sha256(b"model").hexdigest(),
+    )
+    assert (found["state"], found["batch"], found["runtime"]) == ("passed", "any", "onnxruntime 1.22")
+    assert found["parity"]["max_difference"] == 2e-7 and "rule" not in found["parity"]
+    assert found["operators"] == {"int8": 50, "float": 3} and found["islands"] == ["row05.squeeze.pool"]
+    assert found["latency"] is not None and found["latency"]["median_ms"] == 1.5
+    failed = artifact(tmp_path / "model.onnx", tmp_path, **options, verification=PROVEN | {"passed": False, "batch": 1})
+    assert (failed["state"], failed["batch"]) == ("failed", 1)
+
+
+def test_a_folder_that_nothing_here_runs(tmp_path: Path) -> None:
+    package = tmp_path / "model.mlpackage"
+    (package / "Data").mkdir(parents=True)
+    (package / "Manifest.json").write_bytes(b"{}")
+    (package / "Data" / "weights.bin").write_bytes(b"123")
+    unseen = PROVEN | {"images": 0, "runtime": "Core ML runs on Apple's systems only", "rule": "specification"}
+    found = artifact(package, tmp_path, format="Core ML", precision="fp16", verification=unseen)
+    assert (found["state"], found["file_bytes"]) == ("not run here", 5)
+    assert found["reason"] == "Core ML runs on Apple's systems only" and "parity" not in found
+    before = found["sha256"]
+    (package / "Data" / "weights.bin").write_bytes(b"124")
+    assert sha256(package) != before
+    wrong = unseen | {"passed": False, "problems": ["its input is not uint8"]}
+    said = artifact(package, tmp_path, format="Core ML", precision="fp16", verification=wrong)
+    assert said["state"] == "failed" and "its input is not uint8" in said["reason"]
+
+
+def test_a_sweep_is_listed_with_what_stayed_in_float() -> None:
+    nodes = [{"address": "row01.conv.conv", "snr_db": 31.0, "alone_db": 40.0}, {"address": "b", "snr_db": None}]
+    found = noise(nodes, {"row01.conv.conv": "conv 3x3"}, {"b": "fp32"})
+    assert found[0] == {
+        "name": "row01.conv.conv", "op": "conv 3x3", "snr_db": 31.0, "alone_db": 40.0, "precision": "int8",
+    }  # fmt: skip
+    assert (found[1]["precision"], found[1]["snr_db"]) == ("fp32", None)

@@ -28,7 +28,7 @@ def run(network: Network, plot: Path | None, threads: int, *, json: bool) -> Non
     if plot is not None:
         check_path(plot)
     found = measured_roofline(network, threads=threads)
-    if found.measured_ms and not 0.7 < found.kernels_ms / found.measured_ms < 1.4:
+    if not found.agrees:
         stderr().print(
             f"the whole run took {found.measured_ms:.2f} ms and its kernels {found.kernels_ms:.2f} ms: another program "
             "seems to have had the processor; run it again for numbers to trust."

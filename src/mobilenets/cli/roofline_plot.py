@@ -150,6 +150,7 @@ def _bars(axes: Axes, found: Roofline) -> None:
             bottom += part
         axes.text(at, bottom, f"{total:.2f} ms", ha="center", va="bottom", fontweight="bold")
     whole = f"; a whole run: {found.measured_ms:.2f} ms" if found.measured_ms else ""
+    whole += "" if found.agrees else " (the machine was busy)"
     axes.set(
         xticks=range(len(bars)), xticklabels=[name for name, _ in bars], ylabel="ms, summed over kernels",
         xlim=(-0.5, len(bars) - 0.5), ylim=(0, tallest * 1.09), title=f"where the time goes{whole}",

@@ -136,6 +136,11 @@ class Roofline:
         """Sum of the measured times of the kernels."""
         return sum(piece.measured_ms or 0.0 for piece in self.pieces)
 
+    @property
+    def agrees(self) -> bool:
+        """Whether the kernels add up to the whole run, about: else another program had the processor in one of them."""
+        return self.measured_ms is None or 0.7 < self.kernels_ms / self.measured_ms < 1.4
+
     def bound_share(self, bound: Bound) -> float:
         """Part of the attainable time in kernels that a ceiling holds."""
         return sum(piece.share for piece in self.pieces if piece.bound == bound)
@@ -149,6 +154,7 @@ class Roofline:
             "cached_ms": self.cached_ms,
             "kernels_ms": self.kernels_ms,
             "measured_ms": self.measured_ms,
+            "agrees": self.agrees,
             "compute_bound_share": self.bound_share("compute"),
             "memory_bound_share": self.bound_share("memory"),
             "kernels": [asdict(piece) | {"intensity": piece.intensity} for piece in self.pieces],

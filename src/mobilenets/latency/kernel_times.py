@@ -22,10 +22,10 @@ WARMING = 3
 
 
 def kernel_times(network: Network, *, threads: int = 1, runs: int = 15) -> dict[str, float]:
-    """Median milliseconds of each kernel in ONNX Runtime (random weights, fp32), by the name of the node that starts it.
+    """Median milliseconds of each kernel in ONNX Runtime, random weights, by the name of the node that starts it.
 
-    What the runtime inserts (layout changes) counts to the kernel that ran before it. A kernel that is missing was fused
-    with another.
+    What the runtime inserts (layout changes) counts to the kernel that ran before it. A missing one was
+    fused with another.
     """
     preprocessing = Preprocessing.default(network.resolution, network.in_channels)
     model = to_onnx(network, random_weights(network), preprocessing).SerializeToString()
@@ -56,7 +56,7 @@ def _by_run(events: list[dict[str, Any]], owners: Mapping[str, str]) -> list[dic
 
 
 def _node_name(event: str, owners: Mapping[str, str]) -> str:
-    """The node that an event is of: the runtime appends what it fused or how it lays it out, the writer what is a part."""
+    """The node that an event is of: the runtime appends how it is laid out, the writer what is a part of it."""
     name = event.removesuffix("_kernel_time").partition("/")[0].removesuffix("_nchwc").removesuffix("_bn")
     while name not in owners and "." in name and not name.startswith(f"{PREPROCESS}."):
         name = name.rpartition(".")[0]
