@@ -185,8 +185,8 @@ class Work:
     """
 
     def __init__(
-        self, model: MobileNet, artifact: Path, pixels: Images, labels: Sequence[Label], ground: Ground, max_drop: float,
-        asked: dict[str, Any], finished: Sequence[Rung] = (),
+        self, model: MobileNet, artifact: Path, pixels: Images, labels: Sequence[Label], ground: Ground,
+        max_drop: float, asked: dict[str, Any], finished: Sequence[Rung] = (),
     ) -> None:  # fmt: skip
         self.model, self.artifact, self.pixels, self.labels = model, artifact, pixels, labels
         self.ground, self.max_drop, self.asked, self.watcher = ground, max_drop, asked, ground.watcher

@@ -14,7 +14,7 @@ from mobilenets.data.cache import Squares
 from mobilenets.errors import MissingExtraError
 from mobilenets.model import MobileNet, build, load, save, with_info
 from mobilenets.precision import Scheme
-from mobilenets.quantization.aware import finetune
+from mobilenets.quantization.aware import train_aware
 from mobilenets.quantization.bias import correct_biases
 from mobilenets.quantization.equalize import equalize
 from mobilenets.quantization.sensitivity import Sensitivity, sensitivity
@@ -125,9 +125,7 @@ def _islands(made: Made, ground: Ground) -> Iterator[Try[Made]]:
 def sweep(made: Made, ground: Ground) -> Sensitivity:
     """What int8 does to each node."""
     few = ground.calibration[:: max(1, len(ground.calibration) // SWEPT)][:SWEPT]
-    return sensitivity(
-        made.model, few, made.scheme, calibration=ground.calibration, on_progress=ground.watcher.advance
-    )
+    return sensitivity(made.model, few, made.scheme, calibration=ground.calibration, on_progress=ground.watcher.advance)
 
 
 def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
@@ -142,9 +140,9 @@ def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
         train, val = ground.squares()
         ground.watcher.phase(name)
         try:
-            tuned = finetune(
-                ground.float_model, train, val,
-                minutes=AWARE_SHARE * ground.minutes, seed=ground.seed, watcher=ground.watcher,
+            tuned = train_aware(
+                ground.float_model, train, val, minutes=AWARE_SHARE * ground.minutes, teacher=_teacher(ground),
+                scheme=scheme, seed=ground.seed, watcher=ground.watcher,
             )  # fmt: skip
         except MissingExtraError as error:
             yield Try(name, what, None, str(error))
@@ -186,12 +184,19 @@ def table_of(model: MobileNet) -> MobileNet:
     return with_info(small, task=info.task)
 
 
+def _teacher(ground: Ground) -> Path:
+    """The float network as a file, which its answers are kept under."""
+    path = ground.run / "float.safetensors"
+    if not path.is_file():
+        save(ground.float_model, path)
+    return path
+
+
 def _taught(small: MobileNet, ground: Ground) -> MobileNet:
     """Trained by labels and by the float network's answers."""
     train, val = ground.squares()
     began = time.perf_counter()
-    teacher = ground.run / "float.safetensors"
-    save(ground.float_model, teacher)
+    teacher = _teacher(ground)
     ground.watcher.phase("asking the float network", len(train))
     answers = ask_teachers(
         [teacher], train, ground.float_model.info.classes, on_progress=ground.watcher.advance, note=ground.watcher.note
