@@ -123,6 +123,8 @@ def climb(
                 on_rung(rung)
             if attempt.made is not None and (best is None or _rank(rung) > _rank(best[0])):
                 best = rung, attempt.made
+            if rung.passed and not every:
+                break
         if best is not None and best[0].passed and not every:
             break
     assert best is not None, "the first technique makes something"
