@@ -132,12 +132,8 @@ def test_the_script_loader_meets_the_pack_in_a_real_browser(made: Path, window: 
     pack = json.loads((made / "parity" / "parity.json").read_text(encoding="utf-8"))
     by_name = {one["file"]: one for one in found["images"]}
     for one in pack["images"]:
-        width, height = Image.open(made / "parity" / one["file"]).size
         off, difference = by_name[one["file"]]["off"], by_name[one["file"]]["difference"]
-        upright = one["file"].endswith(".png")
-        if upright and width >= height and "glass" not in one["file"]:
-            assert off <= 1, one["file"]
-        assert off <= 2, "another order of the passes, or another decoder, is a level or two"
+        assert off <= 1, f"{one['file']}: resizing is Pillow's to the bit; glass may be laid on white a level brighter"
         assert off > 0 or difference < 1e-4
 
 
@@ -177,6 +173,7 @@ def test_the_pack_holds_what_each_step_gives(made: Path) -> None:
         np.testing.assert_allclose(row, one["probabilities"], atol=1e-6)
         assert one["top"][0] == {"label": session.classes[int(row.argmax())], "score": pytest.approx(float(row.max()))}
         assert 1e-4 <= one["tolerance_other_pixels"] <= 1.0
+        assert 4 <= one["pixel_tolerance"] < 40
 
 
 def test_large_and_odd_files_become_a_png(tmp_path: Path) -> None:
