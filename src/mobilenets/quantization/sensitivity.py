@@ -15,6 +15,7 @@ from mobilenets.model import MobileNet
 from mobilenets.onnx.quantized import OPERATORS
 from mobilenets.precision import Scheme
 from mobilenets.quantization.taps import Images, Twins, batches, tapped, twins
+from mobilenets.table.lower import lower
 from mobilenets.table.nodes import Activation, Flatten
 
 SHOWN = 5
@@ -117,11 +118,9 @@ def draw_sensitivity(result: Sensitivity, path: Path, title: str) -> None:
     axes.set_xlim(0, top * 1.04)
     axes.set_xlabel("signal over int8's error, dB (more is better)")
     axes.set_title(title, loc="left", fontsize=10)
-    axes.text(
-        0.0, 1.0,
-        f"bars: of the logits, this node alone in int8; line: of its own values, all nodes in int8 ({result.images} images)",
-        transform=axes.transAxes, fontsize=7, va="bottom", color="#555555",
-    )  # fmt: skip
+    told = "bars: of the logits, this node alone in int8; line: of its own values, all nodes in int8"
+    told += f" ({result.images} images)"
+    axes.text(0.0, 1.0, told, transform=axes.transAxes, fontsize=7, va="bottom", color="#555555")
     axes.title.set_position((0, 1.03))
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(made, path)
@@ -132,7 +131,7 @@ def _quantized(model: MobileNet, pair: Twins) -> list[str]:
     kinds = {node.name: node.op_type for node in pair.proto.graph.node}
     left = pair.scheme.keep_float
     found, seen = [], set()
-    for node in model.nodes if not model.as_trained else ():
+    for node in lower(model.network):
         value = pair.written[node.name]
         if value in seen or isinstance(node, Activation | Flatten) or node.name in left:
             continue
