@@ -61,7 +61,7 @@ def run(
     chosen = [_model(name, width, resolution, runtime, precision) for name in expand(models)]
     if not chosen:
         raise MisuseError("name the models to time: exported files, checkpoints or networks.")
-    rounds = max(ROUNDS, math.ceil(seconds / TURN_S)) if sustained else ROUNDS
+    rounds = max(ROUNDS, math.ceil(seconds / TURN_S))
     timings, complete = _measure(where, chosen, threads, rounds, seconds / rounds)
     results = [_result(timing, sustained) for timing in timings]
     doubts = _doubts(timings)

@@ -178,7 +178,7 @@ class Timing:
                 "process": self.id if own_process else "shared",
                 "files": [(name, len(data)) for name, data in model.files],
                 "threads": threads,
-                "runtime": model.runtime,
+                "runtime": model.runtime or runtimes_of(model.files[0][0])[0],
                 "precision": model.precision,
             },
             [data for _, data in model.files],

@@ -173,14 +173,21 @@ def _obey(command: Reply, sessions: dict[str, Any]) -> Reply:
             case _:
                 sessions.pop(command["model"], None)
                 return {}
-    except MissingExtraError as error:
-        return {"error": str(error), "missing": WHEELS[_runtime(command)]}
     except ImportError as error:
-        return {"error": f"cannot import {error.name or error}", "missing": WHEELS[_runtime(command)]}
+        return _missing(command, error)
     except MobileNetsError as error:
-        return {"error": str(error)}
+        if isinstance(error, MissingExtraError) or isinstance(error.__cause__, ImportError):
+            return _missing(command, error.__cause__)
+        return {"error": str(error).replace(f"{command['place']}{os.sep}", "")}
     except Exception as error:  # whatever a runtime raises: it belongs to the one who asked
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _missing(command: Reply, error: BaseException | None) -> Reply:
+    """What is not installed, and the wheels that a load needs."""
+    runtime = command["runtime"]
+    what = "numpy" if getattr(error, "name", "") == "numpy" else runtime
+    return {"error": f"{what} is not installed there", "missing": f"numpy {WHEELS[runtime]}"}
 
 
 def _load(command: Reply, sessions: dict[str, Any]) -> Reply:
@@ -201,12 +208,6 @@ def _load(command: Reply, sessions: dict[str, Any]) -> Reply:
         "runtime": f"{session.runtime} {session.version}",
         "precision": session.precision,
     }
-
-
-def _runtime(command: Reply) -> str:
-    from mobilenets.runtime import runtimes_of
-
-    return command["runtime"] or runtimes_of(command["files"][0][0])[0]
 
 
 def _image(session: Any) -> Any:

@@ -203,7 +203,7 @@ def onnxruntime_web() -> Path:
 def _opened(program: str, provider: Provider, server: Server) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """The browser on the server's page, in a process group of its own that ends with the block."""
     graphics = ["--disable-gpu"] if provider == "wasm" else ["--enable-unsafe-webgpu", "--enable-features=Vulkan"]
-    with tempfile.TemporaryDirectory(prefix="mobilenets-", ignore_cleanup_errors=True) as profile:
+    with _profile() as profile:
         arguments = [program, *FLAGS, *graphics, f"--user-data-dir={profile}"]
         with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(
@@ -217,6 +217,20 @@ def _opened(program: str, provider: Provider, server: Server) -> Iterator[tuple[
                 yield process, stderr
             finally:
                 _end(process)
+
+
+@contextmanager
+def _profile() -> Iterator[str]:
+    """A folder for the browser's profile; dying processes may write into it while it is being removed."""
+    folder = tempfile.mkdtemp(prefix="mobilenets-")
+    try:
+        yield folder
+    finally:
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(0.1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

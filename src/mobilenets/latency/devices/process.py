@@ -82,7 +82,7 @@ def _failed(reply: Mapping[str, Any], python: str) -> str:
     """The device's error, with what to install where something is missing."""
     if "missing" not in reply:
         return str(reply["error"])
-    return f"{reply['error']}. Install what it needs there: {python} -m pip install numpy {reply['missing']}"
+    return f"{reply['error']}: {python} -m pip install {reply['missing']}"
 
 
 @contextmanager
@@ -101,13 +101,14 @@ def started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close its input, which ends it; give it time to remove its folder."""
+    """Close its input, which ends it after what it is doing; hurry it then, as it still removes its folder."""
     assert process.stdin is not None and process.stdout is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
     process.stdout.close()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    for hurry in (process.terminate, process.kill):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+            return
+        hurry()
+    process.wait()

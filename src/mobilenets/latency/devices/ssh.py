@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,15 @@ from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.process import RunnerLink, started
 from mobilenets.latency.package import BOOTSTRAP, OLDEST
 
-PYTHON = "MOBILENETS_SSH_PYTHON"
+PYTHON, PROGRAM = "MOBILENETS_SSH_PYTHON", "MOBILENETS_SSH"
 TIMEOUT_S = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
     """A machine that `ssh` reaches without asking; keys, jumps and further options belong in `~/.ssh/config`.
+
+    `MOBILENETS_SSH` names another program or options, such as `ssh -F work.config`.
 
     Attributes:
         host: `user@host`, or a name of the user's ssh configuration.
@@ -44,11 +47,12 @@ class Ssh:
             MisuseError: no `ssh` on this machine.
             DeviceError: unreachable, refused, no Python, an old one, or no wheel of a runtime.
         """
-        if shutil.which("ssh") is None:
-            raise MisuseError(f"device {self.text!r} needs the program `ssh`, which is not installed on this machine.")
+        program = shlex.split(os.environ.get(PROGRAM) or "ssh")
+        if shutil.which(program[0]) is None:
+            raise MisuseError(f"device {self.text!r} needs the program `{program[0]}`, which is not on the path.")
         options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={TIMEOUT_S}", "-o", "ServerAliveInterval=15"]
         options += ["-p", str(self.port)] if self.port else []
-        arguments = ["ssh", *options, "--", self.host, f'{self.python} -c "{BOOTSTRAP}"']
+        arguments = [*program, *options, "--", self.host, f'{self.python} -c "{BOOTSTRAP}"']
         with started(arguments, self.text, self.python, self._ended) as link:
             yield link
 
