@@ -86,9 +86,9 @@ def test_a_page_that_hangs_is_ended(artifact: Path) -> None:
     with (
         pytest.raises(DeviceError, match=r"browser: the page hung: no answer in 3 s"),
         Browser(patience_s=3.0).connect() as link,
+        loaded(link, [Model.of(artifact)], threads=1) as (timing,),
     ):
-        with loaded(link, [Model.of(artifact)], threads=1) as (timing,):
-            timing.round(limit_s=0.0, warmup_s=600.0)
+        timing.round(limit_s=0.0, warmup_s=600.0)
 
 
 @pytest.mark.usefixtures("_browser")

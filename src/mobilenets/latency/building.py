@@ -83,17 +83,11 @@ def build_table(
         DeviceError: the connection broke, or the device cannot run an artifact.
     """
     chosen = build_set() if networks is None else networks
-<<<<<<< HEAD
-    parts = artifacts(chosen)
+    parts = list({part.label: part for part in artifacts(chosen)}.values())  # a network given twice counts once
     unseen = [
         Artifact(f"{network.label} of {network.classes}, unseen", network)
         for network in (held_out(chosen) if check is None else check)
     ]
-=======
-    unseen = held_out(chosen) if check is None else check
-    parts = list({part.label: part for part in artifacts(chosen)}.values())  # a network given twice counts once
-    tests = [Artifact(f"{network.label} of {network.classes}, unseen", network) for network in unseen]
->>>>>>> wip-formats
     runtime = onnx_runtime(device, link)
     visits = _Visits(link, table_key(link.name, runtime, precision, threads), threads, precision, on_progress)
     visits.total = len(parts) + len(parts) // AGAIN + 2 * len(unseen)
