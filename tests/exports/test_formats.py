@@ -24,8 +24,8 @@ from mobilenets.model import MobileNet, arrays, build, with_info
 from mobilenets.onnx.weights import chains_of, deployed_weight
 from mobilenets.precision import Scheme
 from mobilenets.runtime import litert, open_artifact
-from mobilenets.table import scale, with_classes
 from mobilenets.table import json as table_json
+from mobilenets.table import scale, with_classes
 from mobilenets.table.nodes import Convolution
 from mobilenets.zoo import INDEX
 
@@ -159,21 +159,16 @@ def copied(path: Path, folder: Path) -> Path:
     return target
 
 
-def largest_run(data: bytes) -> int:
-    """Offset into the largest block of floats that look like weights: where to strike."""
-    values = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
+def strike(path: Path, kind: str = "<f4", count: int = 40) -> None:
+    """Overwrite some weights in place: the first of the longest run of numbers that look like weights."""
+    data, width = path.read_bytes(), np.dtype(kind).itemsize
+    values = np.frombuffer(data[: len(data) // width * width], kind).copy()
     likely = np.isfinite(values) & (np.abs(values) > 1e-4) & (np.abs(values) < 10)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], likely.view(np.int8), [0]])))
     starts, ends = edges[::2], edges[1::2]
-    return int(starts[(ends - starts).argmax()]) * 4
-
-
-def strike(path: Path, floats: int = 40) -> None:
-    """Overwrite some weights in place."""
-    data = bytearray(path.read_bytes())
-    at = largest_run(bytes(data))
-    data[at : at + 4 * floats] = np.full(floats, 3.0, "<f4").tobytes()
-    path.write_bytes(bytes(data))
+    at = int(starts[(ends - starts).argmax()])
+    values[at : at + count] = 3.0
+    path.write_bytes(values.tobytes() + data[values.nbytes :])
 
 
 def test_wrong_weights_in_openvino(artifact_of: Made, toy: MobileNet, tmp_path: Path) -> None:
@@ -229,14 +224,13 @@ def test_wrong_weights_in_c(artifact_of: Made, toy: MobileNet, tmp_path: Path) -
 def test_wrong_weights_in_core_ml(artifact_of: Made, toy: MobileNet, tmp_path: Path) -> None:
     path = copied(artifact_of(".mlpackage", "fp16"), tmp_path)
     weights = next(path.rglob("weight.bin"))
-    data = bytearray(weights.read_bytes())
-    values = np.frombuffer(data, "<f2")
-    middle = len(values) // 2
-    data[2 * middle : 2 * middle + 400] = np.full(200, 3.0, "<f2").tobytes()
-    weights.write_bytes(bytes(data))
+    strike(weights, "<f2")
     result = verify(toy, path, stripes(6)[0])
     assert not result.passed
     assert re.search(r"its specification is wrong; the weights of row\d+\.[\w.]+ are not the model's", str(result))
+    weights.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="coremltools cannot read it"):
+        verify(toy, path, stripes(6)[0])
 
 
 def test_wrong_metadata_fail(artifact_of: Made, toy: MobileNet, tmp_path: Path) -> None:
@@ -260,14 +254,16 @@ def test_wrong_metadata_fail(artifact_of: Made, toy: MobileNet, tmp_path: Path) 
 
 
 def test_int8_that_lost_its_accuracy_fails(toy: MobileNet, tmp_path: Path) -> None:
-    """Ranges from one dark image are no ranges."""
+    """Ranges from one grey image are no ranges."""
     images, labels = stripes(30, seed=9)
-    dark = np.zeros((1, 32, 32, 3), np.uint8)
-    with pytest.raises(VerificationError, match=r"top-1 .*% of the model's .*1\.0% less allowed; the first node") as caught:
-        export(toy, tmp_path / "m.onnx", images=images, labels=labels, precision="int8", calibration=dark)
+    grey = np.full((1, 32, 32, 3), 128, np.uint8)
+    with pytest.raises(
+        VerificationError, match=r"top-1 .*% of the model's .*1\.0% less allowed; the first node"
+    ) as caught:
+        export(toy, tmp_path / "m.onnx", images=images, labels=labels, precision="int8", calibration=grey)
     assert caught.value.exit_code == 1
     with pytest.raises(VerificationError, match=r"names the model's class on .*at least 90% wanted"):
-        export(toy, tmp_path / "m.onnx", images=images, precision="int8", calibration=dark)
+        export(toy, tmp_path / "m.onnx", images=images, precision="int8", calibration=grey)
     assert [p.name for p in tmp_path.iterdir()] == ["m.failed.onnx"]
 
 
@@ -314,7 +310,13 @@ def test_precisions_that_a_format_does_not_have(toy: MobileNet, tmp_path: Path) 
     ],
 )
 def test_a_missing_extra_answers_with_its_pip_line(
-    suffix: str, precision: str, package: str, extra: str, toy: MobileNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str,
+    precision: str,
+    package: str,
+    extra: str,
+    toy: MobileNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'mobilenets\[{extra}\]'") as caught:

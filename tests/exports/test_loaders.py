@@ -1,4 +1,4 @@
-"""A bundle's reference loaders run as their readers would run them: Python in a process of its own, JavaScript in Chromium."""
+"""A bundle's reference loaders, run as readers run them: Python in a process of its own, JavaScript in Chromium."""
 
 from __future__ import annotations
 
@@ -132,17 +132,13 @@ def test_the_script_loader_meets_the_pack_in_a_real_browser(made: Path, window: 
     pack = json.loads((made / "parity" / "parity.json").read_text(encoding="utf-8"))
     by_name = {one["file"]: one for one in found["images"]}
     for one in pack["images"]:
-        width, height = Image.open(made / "parity" / one["file"]).size
         off, difference = by_name[one["file"]]["off"], by_name[one["file"]]["difference"]
-        upright = one["file"].endswith(".png")
-        if upright and width >= height and "glass" not in one["file"]:
-            assert off <= 1, one["file"]
-        assert off <= 2, "another order of the passes, or another decoder, is a level or two"
+        assert off <= 1, f"{one['file']}: resizing is Pillow's to the bit; glass may be laid on white a level brighter"
         assert off > 0 or difference < 1e-4
 
 
-def test_the_browsers_own_resizing_would_be_told(made: Path, window: Browser) -> None:
-    """What a port does first, and what the pack is for: drawing the image smaller on a canvas."""
+def test_another_resizing_would_be_told(made: Path, window: Browser) -> None:
+    """What a port does first, and what the pack is for: taking the nearest pixels."""
     if not (made / "ort").exists():
         (made / "ort").symlink_to(WEB)
     with served(made) as address:
@@ -150,9 +146,11 @@ def test_the_browsers_own_resizing_would_be_told(made: Path, window: Browser) ->
         window.value(
             """(() => { window.square = ({ data, width, height }) => {
                  const out = new Uint8Array(RESOLUTION * RESOLUTION * CHANNELS);
-                 for (let y = 0; y < RESOLUTION; y++) for (let x = 0; x < RESOLUTION; x++) for (let c = 0; c < CHANNELS; c++)
-                   out[(y * RESOLUTION + x) * CHANNELS + c] =
-                     data[(Math.floor(y * height / RESOLUTION) * width + Math.floor(x * width / RESOLUTION)) * CHANNELS + c];
+                 const near = (at, size) => Math.floor(at * size / RESOLUTION), C = CHANNELS;
+                 for (let y = 0; y < RESOLUTION; y++)
+                   for (let x = 0; x < RESOLUTION; x++)
+                     for (let c = 0; c < C; c++)
+                       out[(y * RESOLUTION + x) * C + c] = data[(near(y, height) * width + near(x, width)) * C + c];
                  return out; }; })()"""
         )
         assert window.value("check()")["agrees"] is False
@@ -175,6 +173,7 @@ def test_the_pack_holds_what_each_step_gives(made: Path) -> None:
         np.testing.assert_allclose(row, one["probabilities"], atol=1e-6)
         assert one["top"][0] == {"label": session.classes[int(row.argmax())], "score": pytest.approx(float(row.max()))}
         assert 1e-4 <= one["tolerance_other_pixels"] <= 1.0
+        assert 4 <= one["pixel_tolerance"] < 40
 
 
 def test_large_and_odd_files_become_a_png(tmp_path: Path) -> None:
@@ -213,7 +212,7 @@ def test_nothing_of_a_model_is_written_into_the_templates(tmp_path: Path) -> Non
     ]
     kotlin, readme = ((tmp_path / name).read_text(encoding="utf-8") for name in ("Loader.kt", "README.md"))
     assert "const val RESOLUTION = 192 //" in kotlin and "const val SHORT_SIDE = 219 //" in kotlin
-    assert "NOT compiled or run" in kotlin and "**Not compiled and not run**" in readme
+    assert "NOT run on Android" in kotlin and "**Not run on Android**" in readme
     assert '"net \\$1.onnx"' in kotlin
     assert "each between 0 and 1" in readme and "1000 classes" in readme
     for path in written:

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "check": "Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes.",
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
     "predict": "Label images with a checkpoint or an exported file.",
+    "quantize": "int8 that holds its accuracy: techniques tried and scored until one passes.",
     "export": "Write a checkpoint as ONNX with preprocessing inside, and verify it.",
     "convert": "Take the tensors out of a pickle (.pth) and write them as safetensors.",
     "bench": "Measure the latency of exported files, checkpoints or networks on a device.",

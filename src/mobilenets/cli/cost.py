@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_format
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 from mobilenets.cli.networks import resolve
@@ -23,10 +24,13 @@ def run(
     resolution: int | None = None,
     classes: int | None = None,
     by: Literal["node", "row"] = "node",
+    roofline: bool = False,
+    plot: Path | None = None,
+    threads: int = 1,
     json: bool = False,
     csv: bool = False,
 ) -> None:
-    """Count a network: parameters, macs, bytes, peak activation memory.
+    """Count a network: parameters, macs, bytes, peak activation memory. Or hold it against this machine's ceilings.
 
     Args:
         network: name in the index, or a table file (.json).
@@ -34,12 +38,27 @@ def run(
         resolution: height and width of the input, in pixels.
         classes: outputs of the classifier.
         by: a line for every node that runs, or for every row of the printed table.
+        roofline: measure this machine's compute and memory ceilings and say which of them holds each kernel.
+        plot: with --roofline, a picture of it (.png, .svg or .pdf).
+        threads: with --roofline, threads of the runtime.
         json: one JSON object on stdout.
         csv: the layers as comma-separated values on stdout.
     """
     if json and csv:
         raise MisuseError("`--json` and `--csv` were both given, and stdout holds one of them: choose one.")
-    counted = count(resolve(network, width, resolution, classes))
+    found = resolve(network, width, resolution, classes)
+    if roofline:
+        if by == "row" or csv:
+            raise MisuseError(
+                "`--roofline` lists deployed kernels, as a table or with --json: leave out --by row and --csv."
+            )
+        from mobilenets.cli import cost_roofline
+
+        cost_roofline.run(found, plot, threads, json=json)
+        return
+    if plot is not None or threads != 1:
+        raise MisuseError("`--plot` and `--threads` belong to --roofline, which was not given.")
+    counted = count(found)
     layers = node_lines(counted) if by == "node" else row_lines(counted)
     if json:
         print_json({**totals(counted), "conventions": CONVENTIONS, "layers": layers})

@@ -117,12 +117,15 @@ def wrong(model: MobileNet, path: Path) -> tuple[str, ...]:
 
 def program_of(path: Path) -> Any:
     """The operators of a package, with their weights, as coremltools reads them."""
-    with quiet():
-        from coremltools.converters.mil.frontend.milproto.load import load
+    package = _opened(path)
+    try:
+        with quiet():
+            from coremltools.converters.mil.frontend.milproto.load import load
 
-        package = _opened(path)
-        spec = package.get_spec()
-        return load(spec, specification_version=spec.specificationVersion, file_weights_dir=package.weights_dir)
+            spec = package.get_spec()
+            return load(spec, specification_version=spec.specificationVersion, file_weights_dir=package.weights_dir)
+    except Exception as error:  # whatever reading a damaged program raises
+        raise CheckpointError(f"{path}: coremltools cannot read it: {first_line(error)}") from error
 
 
 CARRYING = (

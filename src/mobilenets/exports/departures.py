@@ -11,6 +11,7 @@ import torch
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.model import MobileNet, deploy, evaluating, normalise
+from mobilenets.onnx import PROBABILITIES
 from mobilenets.onnx.weights import Array
 from mobilenets.runtime.onnxruntime import raw_session
 from mobilenets.runtime.session import Images
@@ -79,15 +80,13 @@ def _openvino_values(artifact: Path, image: Images) -> dict[str, Array]:
     from mobilenets.runtime.openvino import read_model
 
     graph = read_model(artifact)
-    named = {
-        name: op.output(0) for op in graph.get_ordered_ops() if op.get_output_size() for name in op.output(0).names
-    }
-    wanted = {name: output for name, output in named.items() if output.get_element_type().get_type_name() == "f32"}
-    results = [openvino.opset1.result(output) for output in wanted.values()]
-    opened = openvino.Model(results, graph.get_parameters(), "opened")
-    compiled = openvino.Core().compile_model(opened, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    outputs = [op.output(0) for op in graph.get_ordered_ops() if op.get_type_name() != "Result"]
+    floats = [output for output in outputs if output.get_element_type().get_type_name() == "f32"]
+    names = [name for output in floats for name in output.names if name != PROBABILITIES]
+    graph.add_outputs(names)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([image])
-    return {name: found[i] for i, name in enumerate(wanted)}
+    return {name: found[compiled.output(name)] for name in names}
 
 
 def _taps(model: MobileNet, image: Images, names: Iterable[str]) -> dict[str, Array]:

@@ -101,7 +101,7 @@ def fit(
         if (run / "report.json").is_file():
             watcher.note(f"{run} is finished already.")
             report = json.loads((run / "report.json").read_text(encoding="utf-8"))
-            return Fit(load(run / "model.safetensors"), run / "model.onnx", report, run)
+            return Fit(load(run / "model.safetensors"), Path(report["winner"]["artifact"]), report, run)
     else:
         run = run_folder(out, "fit", overwrite=overwrite)
         state = replace(asked, path=run / "fit.json")
@@ -177,9 +177,14 @@ def _resumed(out: str | Path | None, asked: State) -> State:
 
 def _clear(run: Path) -> None:
     """Remove what an earlier run left under the names that this one writes."""
-    names = ["fit.json", "split.json", "report.json", "report.png", "model.onnx", "model.safetensors"]
-    for path in [*(run / name for name in names), *(run / "search").glob("*.safetensors"), *run_files(run / "train")]:
+    names = [
+        "fit.json", "split.json", "report.json", "report.png", "report.html", "model.onnx", "model.int8.onnx",
+        "model.safetensors",
+    ]  # fmt: skip
+    below = {"search": "*.safetensors", "mistakes": "*.jpg", "quantize": "*"}
+    inside = [path for name, pattern in below.items() for path in (run / name).glob(pattern)]
+    for path in [*(run / name for name in names), *inside, *run_files(run / "train")]:
         path.unlink(missing_ok=True)
-    for name in ("search", "train"):
+    for name in (*below, "train"):
         with contextlib.suppress(OSError):
             (run / name).rmdir()

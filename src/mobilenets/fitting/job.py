@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import time
@@ -11,19 +12,30 @@ from pathlib import Path
 
 import torch
 
+from mobilenets.compression.ladder import Rung
+from mobilenets.compression.quantize import (
+    CALIBRATION,
+    Quantized,
+    Work,
+    decoded,
+    finished_rungs,
+    thinned,
+)
+from mobilenets.compression.techniques import Ground
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
-from mobilenets.errors import BudgetUnmetError
+from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import GONE, Candidate, choose, front, mark, mark_slow, spread, with_latency
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
+from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.reporting import Outcome
 from mobilenets.fitting.starting import Starts
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
 from mobilenets.model import MobileNet, load, save, with_info
-from mobilenets.precision import Precision
+from mobilenets.precision import Precision, Scheme
 from mobilenets.search import successive_halving
 from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits
@@ -40,6 +52,10 @@ WARM_IMAGES = 10.0
 after 1.5 minutes from them, and less after 15 minutes from random ones. It only orders candidates."""
 LEAST_TRIAL_S = 10.0
 """Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
+ASKED = 16
+"""Images whose answers on the device are held against those here."""
+INT8_SHARE = 0.15
+"""Part of the time left after the search that the ladder of int8 may take, with what it trains."""
 CLOSING_S = 8.0
 """Kept for export, verification and the last measurement; scoring the artifact comes on top."""
 SCORED_PER_S = 800.0
@@ -57,6 +73,7 @@ class Job:
         self.spent_before = state.spent_s
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.tries = 0
+        self.quantized: Quantized | None = None
         self.starts = Starts(state.weights, run / "search", folder, state.seed, watcher.note)
         self.closing_s = CLOSING_S + scored / SCORED_PER_S
 
@@ -78,6 +95,7 @@ class Job:
         candidates = mark(candidates, on_front)
         size = max(c.network.resolution for c in chosen)
         train, val = load_splits(self.folder, size, self.watcher)
+        self.squares = train, val
         winner, candidates = self.search(chosen, candidates, train, val)
         while True:
             model = self.train_winner(winner, train, val)
@@ -85,9 +103,16 @@ class Job:
             latency = self.time_again(artifact)
             if self.fits(artifact, latency):
                 break
-            winner, candidates = self.step_down(winner, candidates, latency)
+            winner, candidates = self.step_down(winner, candidates, artifact, latency)
         candidates = mark(candidates, [replace(winner, status="winner", measured=latency)])
-        return Outcome(winner, candidates, model, artifact, verification, latency, self.tries, train, val)
+        answers = None
+        if self.state.device != "local":
+            self.watcher.phase(f"asking the artifact on {self.state.device}")
+            answers = answers_on(self.device, artifact, self.shown[:ASKED], threads=self.state.threads)
+        return Outcome(
+            winner, candidates, model, artifact, verification, latency, self.tries, train, val, answers, self.quantized,
+            self.starts.source_of(winner),
+        )  # fmt: skip
 
     def measure(self, counted: list[Candidate]) -> list[Candidate]:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
@@ -209,7 +234,8 @@ class Job:
         run.mkdir(exist_ok=True)
         if self.state.trained == winner.label and (run / "best.safetensors").is_file():
             return load(run / "best.safetensors")
-        seconds = max(self.left_s() - self.closing_s, 5.0)
+        share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0
+        seconds = max(share * (self.left_s() - self.closing_s), 5.0)
         state = run / STATE
         training = self.starts.training(winner, seconds, train, val)
         if state.is_file():
@@ -225,10 +251,37 @@ class Job:
         """Checkpoint and artifact, verified on the validation images."""
         self.watcher.phase("exporting and verifying")
         paths = [sample.path for sample in self.folder.splits["val"]]
-        images = sample_images(model, paths)
+        self.shown = sample_images(model, paths)
         save(model, self.run / "model.safetensors")
-        artifact = self.run / "model.onnx"
-        return artifact, export(model, artifact, images=images)
+        artifact, precision = self.run / "model.onnx", self.state.precision
+        verification = export(model, artifact, images=self.shown, precision="fp16" if precision == "fp16" else "fp32")
+        if precision != "int8":
+            return artifact, verification
+        done = self.quantized = self.quantize(model, artifact)
+        if done.verification is None:
+            self.watcher.note(f"no technique holds int8 within {100 * self.state.max_drop:g} points: float is kept.")
+            return artifact, verification
+        save(done.model, self.run / "model.safetensors")
+        return done.artifact, done.verification
+
+    def quantize(self, model: MobileNet, artifact: Path) -> Quantized:
+        """The ladder of int8, from the float file; a rung that an earlier sitting finished is not climbed again."""
+        run = self.run / "quantize"
+        run.mkdir(exist_ok=True)
+        asked = {"network": model.network.label, "max_drop": self.state.max_drop, "seed": self.state.seed}
+        finished: list[Rung] = []
+        with contextlib.suppress(MisuseError):
+            finished = finished_rungs(run, asked)
+        seed, val = self.state.seed, thinned(self.folder.splits["val"], self.state.seed)
+        self.watcher.phase("decoding validation images", len(val))
+        pixels, labels = decoded(val, model, self.watcher)
+        train = [sample.path for sample in thinned(self.folder.splits["train"], seed, CALIBRATION)]
+        minutes = max(self.left_s() - self.closing_s, 0.0) / 60
+        ground = Ground(
+            model, sample_images(model, train, limit=len(train)), lambda: self.squares, run, minutes, seed, wide=True,
+            watcher=self.watcher,
+        )  # fmt: skip
+        return Work(model, artifact, pixels, labels, ground, self.state.max_drop, asked, finished).result(Scheme())
 
     def time_again(self, artifact: Path) -> Latency:
         """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""
@@ -254,12 +307,12 @@ class Job:
         return not slow and not large
 
     def step_down(
-        self, winner: Candidate, candidates: list[Candidate], latency: Latency
+        self, winner: Candidate, candidates: list[Candidate], artifact: Path, latency: Latency
     ) -> tuple[Candidate, list[Candidate]]:
         """The next best candidate that is clearly faster and smaller; the artifact that is over is removed."""
-        artifact = self.run / "model.onnx"
         size = artifact.stat().st_size
-        artifact.unlink()
+        for path in (self.run / "model.onnx", self.run / "model.int8.onnx", *(self.run / "quantize").glob("*")):
+            path.unlink(missing_ok=True)
         self.state.stepped_down.append(winner.label)
         over = replace(winner, status="slow", measured=latency, reason="over the budget when timed again")
         candidates = mark(candidates, [over])

@@ -78,6 +78,10 @@ class Starts:
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
             return begin_from(*arguments, "none", **options)
 
+    def source_of(self, candidate: Candidate) -> str | None:
+        """Where the weights that a candidate's training began from come from; None for random ones."""
+        return self.source if self.warm(candidate) else None
+
     def note_once(self, text: str) -> None:
         """Tell what was not told before."""
         if text not in self.told:

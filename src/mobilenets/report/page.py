@@ -1,4 +1,4 @@
-"""The report as one page: all of it inside, nothing loaded, nothing run. Opens from disk, prints, fits a phone."""
+"""The report as one page: it loads nothing and runs nothing, opens from disk, prints, and fits a phone."""
 
 from __future__ import annotations
 

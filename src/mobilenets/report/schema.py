@@ -190,11 +190,17 @@ class Rung(TypedDict, total=False):
 
 
 class NodeNoise(TypedDict, total=False):
-    """Signal to quantization noise at a node's output, and the precision that it was left in."""
+    """Signal to quantization noise of a node, and the precision that it was left in.
+
+    Attributes:
+        snr_db: of its values where all nodes are int8.
+        alone_db: of the logits where it alone is int8: what it costs.
+    """
 
     name: str
     op: str
     snr_db: float | None
+    alone_db: float | None
     precision: str
 
 
@@ -248,7 +254,7 @@ class Artifact(TypedDict, total=False):
     images: int
     latency: Timed | None
     parity: Parity | None
-    batch: str
+    batch: str | int
     operators: dict[str, int]
     islands: list[str]
     sha256: str

@@ -60,6 +60,7 @@ class Training:
         teacher: class probabilities of the training images, (n, classes), as a teacher gives them; None trains by the
             labels alone.
         matching: features to be compared with a teacher's; its student is `model`.
+        stand_in: what batches go through in the model's place, with its parameters: its int8 to be, for example.
         world: the processes that train together.
         spent_s: of the recipe's minutes, used up before the first step.
     """
@@ -71,6 +72,7 @@ class Training:
     fresh: tuple[str, ...] = ()
     teacher: Tensor | None = None
     matching: Matching | None = None
+    stand_in: nn.Module | None = None
     world: World = field(default_factory=World)
     spent_s: float = 0.0
     average: MobileNet = field(init=False)
@@ -379,7 +381,7 @@ class Training:
 
     def _wrapped(self) -> Callable[[Tensor], Any]:
         """What a batch goes through: the model, its features beside it, compiled, averaged over processes."""
-        module: nn.Module = self.model if self.matching is None else self.matching
+        module: nn.Module = self.stand_in or self.model if self.matching is None else self.matching
         if self.world.size > 1:
             gpus = [self.world.local] if self.device.type == "cuda" else None
             with warnings.catch_warnings():  # newer versions have another word for it, which older ones lack

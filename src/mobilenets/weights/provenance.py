@@ -15,7 +15,7 @@ def provenance(network: str, source: str | Path | None) -> list[dict[str, Any]]:
 
     Args:
         network: name in the index.
-        source: what the training started from, `Start.source`: a path, an address; None for random weights.
+        source: path or address that the training started from (`Start.source`); None for random weights.
     """
     if source is None:
         return [{"what": "weights before training", "source": "random", "licence": "", "note": "nothing to license"}]

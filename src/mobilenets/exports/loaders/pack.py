@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,7 +25,9 @@ IMAGES = 8
 TOLERANCE = 1e-4
 """Of probabilities in float32 where the pixels are the same: another runtime adds in another order."""
 PIXEL_TOLERANCE = 4
-"""Levels by which a square may differ: by another JPEG decoder, or another order of the two passes of resizing."""
+"""Levels by which a square may differ by another JPEG decoder; what the other order of two passes does comes on top."""
+NOISE = 2
+"""Levels by which pixels are moved to measure how far probabilities follow: few differ by the most that is taken."""
 DRAWS = 8
 """Squares with so much noise that an image's own tolerance is measured on."""
 KEPT_BYTES = 1_000_000
@@ -32,6 +35,10 @@ KEPT_BYTES = 1_000_000
 PNG_PX = 640
 """Longest side of such a PNG."""
 _BROWSERS = {b"\xff\xd8\xff": ".jpg", b"\x89PN": ".png", b"RIF": ".webp"}
+
+DOWN_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
+"""Whether Pillow resizes a tall image down first, then across: where its height shrinks by more than twice as many
+pixels as its width. Older versions go across first always. Clipping between the passes makes that a few levels."""
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
@@ -77,7 +84,7 @@ def write_parity_pack(
     pack = {
         "format": FORMAT,
         "preprocessing": preprocessing.to_dict(),
-        "pixel_tolerance": PIXEL_TOLERANCE,
+        "down_first": DOWN_FIRST,
         "tolerance": tolerance,
         "images": entries,
     }
@@ -90,9 +97,13 @@ def _expected(
 ) -> dict[str, Any]:
     """One image's line in the pack; its square is written beside it."""
     pixels = decode.load_image(path, preprocessing)
+    either = _either_order(decode.decode(path, channels=preprocessing.channels), preprocessing)
+    off = max(int(np.abs(other.astype(int) - pixels).max()) for other in either)
+    probabilities = run(pixels[None])[0]
+    others = [*either, *_noisy(pixels)]
+    moved = max(float(np.abs(run(other[None])[0] - probabilities).max()) for other in others)
     square = f"{path.stem}.square.png"
     write_bytes(path.with_name(square), _png(pixels))
-    probabilities = run(pixels[None])[0]
     order = np.argsort(-probabilities, kind="stable")[:5].tolist()
     return {
         "file": path.name,
@@ -100,19 +111,36 @@ def _expected(
         "square_sha256": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
         "top": [{"label": classes[i] if classes else str(i), "score": float(probabilities[i])} for i in order],
         "probabilities": [float(value) for value in probabilities],
-        "tolerance_other_pixels": min(1.0, max(tolerance, 2 * _moved(pixels, probabilities, run))),
+        "pixel_tolerance": off + PIXEL_TOLERANCE,
+        "tolerance_other_pixels": min(1.0, max(tolerance, 2 * moved)),
     }
 
 
-def _moved(pixels: NDArray[np.uint8], probabilities: NDArray[np.float32], run: Run) -> float:
-    """How far probabilities move when every pixel moves by up to `PIXEL_TOLERANCE` levels, largest of some draws."""
+def _either_order(image: NDArray[np.uint8], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
+    """The square of an image resized across and then down, and down and then across."""
+    side, (height, width) = preprocessing.resolution, image.shape[:2]
+    left, top, right, bottom = decode.square_box(width, height, preprocessing)
+    filter_ = Image.Resampling[preprocessing.interpolation.upper()]
+    found = []
+    for down_first in (False, True):
+        planes = []
+        for channel in range(image.shape[2]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            if down_first:
+                plane = plane.resize((width, side), filter_, box=(0, top, width, bottom))
+                planes.append(plane.resize((side, side), filter_, box=(left, 0, right, side)))
+            else:
+                plane = plane.resize((side, height), filter_, box=(left, 0, right, height))
+                planes.append(plane.resize((side, side), filter_, box=(0, top, side, bottom)))
+        found.append(np.stack([np.asarray(plane) for plane in planes], axis=2))
+    return found
+
+
+def _noisy(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Squares whose every pixel is off by up to `NOISE` levels."""
     generator = np.random.default_rng(0)
-    most = 0.0
-    for _ in range(DRAWS):  # one at a time: an artifact's batch may be fixed
-        noise = generator.integers(-PIXEL_TOLERANCE, PIXEL_TOLERANCE + 1, pixels.shape)
-        moved = run(np.clip(pixels + noise, 0, 255).astype(np.uint8)[None])[0]
-        most = max(most, float(np.abs(moved - probabilities).max()))
-    return most
+    draws = [generator.integers(-NOISE, NOISE + 1, pixels.shape) for _ in range(DRAWS)]
+    return [np.clip(pixels + noise, 0, 255).astype(np.uint8) for noise in draws]
 
 
 def _chosen(images: Sequence[Source], channels: int, limit: int) -> list[tuple[bytes, str]]:

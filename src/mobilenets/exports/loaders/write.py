@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.exports.loaders.pack import PIXEL_TOLERANCE, TOLERANCE
+from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
 from mobilenets.files import write_text
 from mobilenets.onnx.writer import IMAGE, PROBABILITIES
 from mobilenets.preprocessing import Preprocessing
@@ -78,7 +78,7 @@ def _pack_facts(folder: Path) -> dict[str, Any]:
     """Numbers of the parity pack, or those that one would have."""
     path = folder / "parity" / "parity.json"
     pack = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    usual = {"tolerance": TOLERANCE, "pixel_tolerance": PIXEL_TOLERANCE}
+    usual = {"tolerance": TOLERANCE, "down_first": DOWN_FIRST}
     return {key: pack.get(key, value) for key, value in usual.items()} | {"pack_count": len(pack.get("images", ()))}
 
 
@@ -94,7 +94,7 @@ def _filled(name: str, facts: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
     )
     templates.filters |= {"python": repr, "kotlin": _kotlin}
-    return templates.get_template(name).render(facts)
+    return templates.get_template(f"{name}.jinja").render(facts)
 
 
 def _kotlin(text: str) -> str:

@@ -1,0 +1,178 @@
+"""Which nodes int8 hurts: the signal over the error of each node's values, in decibels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenets.drawing import figure, save_figure
+from mobilenets.model import MobileNet
+from mobilenets.onnx.quantized import OPERATORS
+from mobilenets.precision import Scheme
+from mobilenets.quantization.taps import Images, Twins, batches, tapped, twins
+from mobilenets.table.lower import lower
+from mobilenets.table.nodes import Activation, Flatten
+
+SHOWN = 5
+"""Nodes whose names the picture and the texts give."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """What int8 does to one node.
+
+    Attributes:
+        address: of the node.
+        snr_db: of its values where all nodes are int8: what has piled up so far.
+        alone_db: of the logits where this node alone is int8: what it costs.
+    """
+
+    address: str
+    snr_db: float
+    alone_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """What int8 does to every node.
+
+    Attributes:
+        nodes: in network order.
+        snr_db: of the logits where all nodes are int8.
+        images: how many it was measured on.
+    """
+
+    nodes: tuple[NodeError, ...]
+    snr_db: float
+    images: int
+
+    def worst(self, count: int) -> tuple[str, ...]:
+        """Addresses of the nodes that cost most, the worst first."""
+        ranked = sorted(self.nodes, key=lambda node: node.alone_db)
+        return tuple(node.address for node in ranked[:count])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"worst": list(self.worst(SHOWN))}
+
+
+def sensitivity(
+    model: MobileNet,
+    images: Images,
+    scheme: Scheme | None = None,
+    *,
+    calibration: Images | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Signal-to-noise ratios of a model's nodes in int8, against float: `10 log10(sum x^2 / sum (x - x8)^2)`.
+
+    Args:
+        model: float.
+        images: uint8 (n, h, w, c), to measure on; 16 tell the nodes apart.
+        scheme: how int8 is made; the default where None.
+        calibration: images that ranges are taken from; `images` where None.
+        on_progress: called with (nodes done, all).
+
+    Raises:
+        MisuseError: no images, or images of another shape.
+    """
+    pair = twins(model, images if calibration is None else calibration, scheme or Scheme())
+    whole = pair.int8()
+    nodes = _quantized(model, pair)
+    piled = _piled(pair, whole, nodes, images)
+    logits = _logits(pair)
+    reference = _run(pair.proto, logits, images)
+    found = []
+    for done, address in enumerate(nodes, 1):
+        alone = _snr(reference, _run(pair.int8(only=address), logits, images))
+        found.append(NodeError(address, piled[address], alone))
+        if on_progress is not None:
+            on_progress(done, len(nodes))
+    return Sensitivity(tuple(found), _snr(reference, _run(whole, logits, images)), len(images))
+
+
+def draw_sensitivity(result: Sensitivity, path: Path, title: str) -> None:
+    """A bar a node, in network order: what it costs alone; the worst are named, a line is what has piled up."""
+    shown = result.nodes
+    height = max(3.2, 0.17 * len(shown) + 1.2)
+    made = figure(7.5, height)
+    axes = made.add_subplot()
+    worst = set(result.worst(SHOWN))
+    rows = range(len(shown))
+    finite = [node.alone_db for node in shown if math.isfinite(node.alone_db)]
+    top = max([*finite, result.snr_db, 1.0])
+    lengths = [min(node.alone_db, top) for node in shown]
+    axes.barh(rows, lengths, color=["#c0392b" if node.address in worst else "#9db4c0" for node in shown], height=0.75)
+    axes.plot([min(node.snr_db, top) for node in shown], rows, color="#253237", linewidth=1.2, marker=".", markersize=3)
+    axes.set_yticks(rows, [node.address for node in shown], fontsize=6.5)
+    for label, node in zip(axes.get_yticklabels(), shown, strict=True):
+        if node.address in worst:
+            label.set_color("#c0392b")
+            label.set_fontweight("bold")
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(0, top * 1.04)
+    axes.set_xlabel("signal over int8's error, dB (more is better)")
+    axes.set_title(title, loc="left", fontsize=10)
+    told = "bars: of the logits, this node alone in int8; line: of its own values, all nodes in int8"
+    told += f" ({result.images} images)"
+    axes.text(0.0, 1.0, told, transform=axes.transAxes, fontsize=7, va="bottom", color="#555555")
+    axes.title.set_position((0, 1.03))
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(made, path)
+
+
+def _quantized(model: MobileNet, pair: Twins) -> list[str]:
+    """Addresses of the nodes that become int8, in order; what folds into another is not among them."""
+    kinds = {node.name: node.op_type for node in pair.proto.graph.node}
+    left = pair.scheme.keep_float
+    found, seen = [], set()
+    for node in lower(model.network):
+        value = pair.written[node.name]
+        if value in seen or isinstance(node, Activation | Flatten) or node.name in left:
+            continue
+        if kinds.get(value) in OPERATORS:
+            found.append(node.name)
+            seen.add(value)
+    return found
+
+
+def _piled(pair: Twins, whole: bytes, nodes: list[str], images: Images) -> dict[str, float]:
+    """Signal over error of each node's values where all are int8."""
+    import onnx
+
+    inside = {node.name: node.output[0] for node in onnx.load_from_string(whole).graph.node}
+    values = {address: inside[pair.written[address]] for address in nodes}
+    before, after = tapped(pair.proto, list(values.values())), tapped(whole, list(values.values()))
+    signal, error = np.zeros(len(nodes)), np.zeros(len(nodes))
+    for batch in batches(images):
+        for i, (reference, found) in enumerate(zip(before(batch), after(batch), strict=True)):
+            signal[i] += float(np.square(reference, dtype=np.float64).sum())
+            # what a later activation becomes part of has no lower end of its own here
+            error[i] += float(np.square(reference - np.clip(found, reference.min(), reference.max())).sum())
+    return {address: _decibels(signal[i], error[i]) for i, address in enumerate(nodes)}
+
+
+def _logits(pair: Twins) -> str:
+    """Name of the value that softmax or the sigmoids read."""
+    name: str = pair.proto.graph.node[-1].input[0]
+    return name
+
+
+def _run(model: Any, value: str, images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
+    run = tapped(model, [value])
+    return np.concatenate([run(batch)[0] for batch in batches(images)])
+
+
+def _snr(reference: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
+    return _decibels(float(np.square(reference).sum()), float(np.square(reference - found).sum()))
+
+
+def _decibels(signal: float, error: float) -> float:
+    if error == 0:
+        return math.inf
+    return 10 * math.log10(max(signal, 1e-30) / error)
