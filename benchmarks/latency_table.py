@@ -51,8 +51,8 @@ def run(device: str = "local", precision: Precision = "fp32") -> None:
     shown = Table(
         title=f"latency predicted and measured: {len(unseen)} networks that the table was not built from",
         caption=(
-            f"{machine()}\n{table.key}; measured: best of {ROUNDS} interleaved rounds, without the time that others had "
-            f"the processor; table of {len(table.entries)} kernels from {len(table.measured)} artifacts built in {seconds:.0f} s"
+            f"{machine()}\n{table.key}; measured: best of {ROUNDS} interleaved rounds, without the time in which others"
+            f" had\nthe processor; {len(table.entries)} kernels from {len(table.measured)} artifacts, built in {seconds:.0f} s"
         ),
     )
     for column in ("network", "classes", "rounds ms", "measured ms", "predicted ms", "error"):
