@@ -52,7 +52,8 @@ def run(device: str = "local", precision: Precision = "fp32") -> None:
         title=f"latency predicted and measured: {len(unseen)} networks that the table was not built from",
         caption=(
             f"{machine()}\n{table.key}; measured: best of {ROUNDS} interleaved rounds, without the time in which others"
-            f" had\nthe processor; {len(table.entries)} kernels from {len(table.measured)} artifacts, built in {seconds:.0f} s"
+            f" had\nthe processor; {len(table.entries)} kernels from {len(table.measured)} artifacts, built in "
+            f"{seconds:.0f} s"
         ),
     )
     for column in ("network", "classes", "rounds ms", "measured ms", "predicted ms", "error"):

@@ -314,13 +314,6 @@ def time_networks(
     return found
 
 
-def time_network(network: Network, *, threads: int = 1, runs: int = 50, limit_s: float = 2.0) -> Latency:
-    """Latency of one network on this machine; see `time_networks`."""
-    from mobilenets.latency.devices.local import Local
-
-    return time_networks(Local(), [network], threads=threads, runs=runs, limit_s=limit_s)[0]
-
-
 def time_session(session: Session, *, runs: int = 50, limit_s: float = 2.0) -> Latency:
     """Latency of one image through an artifact that this process has loaded."""
     size, channels = session.preprocessing.resolution, session.preprocessing.channels
