@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from mobilenets.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from mobilenets.compression.quantize import quantize
     from mobilenets.costs import cost
     from mobilenets.errors import MobileNetsError
     from mobilenets.exports import export
-    from mobilenets.fitting import fit
+    from mobilenets.fitting.fit import fit
     from mobilenets.latency import benchmark
     from mobilenets.model import build, load, save
     from mobilenets.prediction import evaluate, predict
@@ -42,6 +43,7 @@ _HOME = {
     "network": "zoo",
     "networks": "zoo",
     "predict": "prediction",
+    "quantize": "compression",
     "save": "model",
     "scale": "table",
     "train": "training",
@@ -60,6 +62,7 @@ __all__ = [
     "network",
     "networks",
     "predict",
+    "quantize",
     "save",
     "scale",
     "train",

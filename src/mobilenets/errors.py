@@ -4,8 +4,10 @@
     ├── DataError               the images or labels cannot be used
     ├── BudgetUnmetError        nothing fits the budget
     ├── DivergedError           a training's loss or gradient left the numbers
+    ├── ExportError             a converter cannot write the model
     ├── VerificationError       an artifact disagrees with the model it was made from
     ├── CheckpointError         a file of weights does not fit or cannot be read
+    ├── DeviceError             a device cannot be reached, or a model cannot run there
     └── MisuseError             exit code 2: the request itself is wrong
         ├── UnknownNameError    no such network, format, runtime ... (near names are offered)
         ├── BudgetFormatError   a budget that cannot be read
@@ -38,12 +40,24 @@ class DivergedError(MobileNetsError):
     """A training diverged, and diverged again at half the rate."""
 
 
+class ExportError(MobileNetsError):
+    """A converter refused the model, or failed on it."""
+
+
 class VerificationError(MobileNetsError):
-    """An exported artifact disagrees with the model it was made from."""
+    """An exported artifact disagrees with the model it was made from; `result` is the comparison, if there was one."""
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class CheckpointError(MobileNetsError):
     """A checkpoint cannot be read, or its tensors do not fit the network."""
+
+
+class DeviceError(MobileNetsError):
+    """A device cannot be reached or prepared, or a model cannot run on it."""
 
 
 class MisuseError(MobileNetsError):

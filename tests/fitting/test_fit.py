@@ -96,7 +96,9 @@ def test_unmeetable_budget_names_one_that_is(small_scenes: Path, tmp_path: Path)
     [
         ({"minutes": 0.0}, "minutes"),
         ({"threads": 0}, "threads"),
-        ({"device": "ssh:pi@rpi5"}, "device"),
+        ({"device": "lokal"}, "device 'lokal'. Did you mean local"),
+        ({"precision": "int4"}, "precision"),
+        ({"max_drop": 2.0}, "max_drop"),
         ({"resume": True}, "--out"),
     ],
 )

@@ -15,15 +15,13 @@ from making import lively
 from mobilenets.data.cache import load_squares
 from mobilenets.data.folder import open_folder
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.fitting.budget import parse_budget
 from mobilenets.fitting.candidates import grid
-from mobilenets.fitting.fit import _Job
-from mobilenets.fitting.state import State
+from mobilenets.fitting.starting import Starts
 from mobilenets.model import build, with_info
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.training import Recipe, Watcher
-from mobilenets.training.loop import predict_squares
 from mobilenets.training.start import begin_from, calibrate
+from mobilenets.training.validation import predict_squares
 
 QUICK = Recipe(epochs=1, batch_size=32, precision="fp32")
 
@@ -159,15 +157,16 @@ def test_the_task_of_a_start(source: Path) -> None:
 def test_fit_starts_from_weights_where_they_fit(source: Path, small_scenes: Path, tmp_path: Path) -> None:
     """Networks of the weights' name, no wider than they are; the others from random weights, which it says once."""
     watcher = _Notes()
-    state = State(tmp_path / "fit.json", str(small_scenes), ["5ms"], 1.0, 1, 0, str(source))
-    job = _Job(tmp_path, state, parse_budget("5ms"), open_folder(small_scenes), watcher)
+    starts = Starts(str(source), tmp_path / "search", open_folder(small_scenes), 0, watcher.note)
     by_label = {c.label: c for c in grid(8)}
     fits, wide, other = (
         by_label[f"{name} @96"] for name in ("mobilenet_v2 0.35", "mobilenet_v2 1", "mobilenet_v1 0.25")
     )
-    assert [job.warm(c) for c in (wide, fits, other)] == [False, True, False]
-    assert job.start(fits).source == str(source)
-    assert job.start(wide).source is None and job.start(other).source is None and job.start(other).source is None
+    assert [starts.warm(c) for c in (wide, fits, other)] == [False, True, False]
+    assert starts.start(fits).source == str(source)
+    assert (
+        starts.start(wide).source is None and starts.start(other).source is None and starts.start(other).source is None
+    )
     said = [note for note in watcher.notes if "starts from random weights" in note]
     assert len(said) == 2 and said[0].startswith(wide.label)
 

@@ -21,9 +21,11 @@ VERBS: dict[str, str] = {
     "check": "Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes.",
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
     "predict": "Label images with a checkpoint or an exported file.",
+    "quantize": "int8 that holds its accuracy: techniques tried and scored until one passes.",
     "export": "Write a checkpoint as ONNX with preprocessing inside, and verify it.",
     "convert": "Take the tensors out of a pickle (.pth) and write them as safetensors.",
-    "bench": "Measure the latency of a checkpoint, an exported file or a network.",
+    "bench": "Measure the latency of exported files, checkpoints or networks on a device.",
+    "latency": "The latency table of a device: built by timing, read to predict.",
     "list": "Networks in the index.",
     "show": "A network's table as the paper prints it, with what each row costs.",
     "cost": "Parameters, macs, bytes and memory of a network, layer by layer.",
@@ -32,6 +34,9 @@ VERBS: dict[str, str] = {
     "demo": "Run `fit` on generated scenes: see the whole chain in a few minutes.",
 }
 """Verb -> its help line. The verb's function is `mobilenets.cli.VERB:run` (`list_` for `list`)."""
+
+NESTED = ("latency",)
+"""Verbs with verbs of their own: `mobilenets.cli.VERB:app`."""
 
 INTERRUPTED = 130
 
@@ -47,7 +52,7 @@ def app() -> App:
     )
     for verb, text in VERBS.items():
         module = "list_" if verb == "list" else verb  # `list` would hide the builtin
-        tree.command(f"mobilenets.cli.{module}:run", name=verb, help=text)
+        tree.command(f"mobilenets.cli.{module}:{'app' if verb in NESTED else 'run'}", name=verb, help=text)
     return tree
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv as csv_format
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 from mobilenets.cli.networks import resolve
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.costs import BYTES, Cost
 from mobilenets.costs import cost as count
-from mobilenets.costs.printed import CONVENTIONS, operator
+from mobilenets.costs.plain import node_lines, row_lines, totals
+from mobilenets.costs.printed import CONVENTIONS
 from mobilenets.errors import MisuseError
 
 
@@ -22,10 +24,13 @@ def run(
     resolution: int | None = None,
     classes: int | None = None,
     by: Literal["node", "row"] = "node",
+    roofline: bool = False,
+    plot: Path | None = None,
+    threads: int = 1,
     json: bool = False,
     csv: bool = False,
 ) -> None:
-    """Count a network: parameters, macs, bytes, peak activation memory.
+    """Count a network: parameters, macs, bytes, peak activation memory. Or hold it against this machine's ceilings.
 
     Args:
         network: name in the index, or a table file (.json).
@@ -33,85 +38,34 @@ def run(
         resolution: height and width of the input, in pixels.
         classes: outputs of the classifier.
         by: a line for every node that runs, or for every row of the printed table.
+        roofline: measure this machine's compute and memory ceilings and say which of them holds each kernel.
+        plot: with --roofline, a picture of it (.png, .svg or .pdf).
+        threads: with --roofline, threads of the runtime.
         json: one JSON object on stdout.
         csv: the layers as comma-separated values on stdout.
     """
     if json and csv:
         raise MisuseError("`--json` and `--csv` were both given, and stdout holds one of them: choose one.")
-    counted = count(resolve(network, width, resolution, classes))
-    layers = _nodes(counted) if by == "node" else _rows(counted)
+    found = resolve(network, width, resolution, classes)
+    if roofline:
+        if by == "row" or csv:
+            raise MisuseError(
+                "`--roofline` lists deployed kernels, as a table or with --json: leave out --by row and --csv."
+            )
+        from mobilenets.cli import cost_roofline
+
+        cost_roofline.run(found, plot, threads, json=json)
+        return
+    if plot is not None or threads != 1:
+        raise MisuseError("`--plot` and `--threads` belong to --roofline, which was not given.")
+    counted = count(found)
+    layers = node_lines(counted) if by == "node" else row_lines(counted)
     if json:
         print_json({**totals(counted), "conventions": CONVENTIONS, "layers": layers})
     elif csv:
         _print_csv(layers)
     else:
         _print(counted, layers)
-
-
-def totals(counted: Cost) -> dict[str, Any]:
-    """What a whole network costs, as JSON values; `*_bytes` without a precision are fp32."""
-    net = counted.network
-    return {
-        "network": net.name,
-        "width": net.width,
-        "resolution": net.resolution,
-        "classes": net.classes,
-        "params": counted.params,
-        "macs": counted.macs,
-        "multiplications": counted.multiplications,
-        "additions": counted.additions,
-        "elementwise": counted.elementwise,
-        "weight_bytes": counted.weight_bytes(),
-        "weight_bytes_fp16": counted.weight_bytes("fp16"),
-        "weight_bytes_int8": counted.weight_bytes("int8"),
-        "peak_activation_bytes": counted.peak_activation_bytes(),
-        "peak_activation_bytes_not_in_place": counted.peak_activation_bytes(in_place=False),
-        "peak_activation_at": counted.peak.at,
-        "shares": [share._asdict() for share in counted.shares()],
-    }
-
-
-def _bytes(params: int, activations: int) -> dict[str, int]:
-    """Bytes of weights and of output values: fp32 under the plain keys, then fp16 and int8."""
-    found = {}
-    for suffix, size in (("", BYTES["fp32"]), ("_fp16", BYTES["fp16"]), ("_int8", BYTES["int8"])):
-        found[f"weight_bytes{suffix}"] = size * params
-        found[f"activation_bytes{suffix}"] = size * activations
-    return found
-
-
-def _nodes(counted: Cost) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": n.name,
-            "row": n.row,
-            "op": n.op,
-            "output_shape": list(n.output_shape),
-            "params": n.params,
-            "macs": n.macs,
-            "multiplications": n.multiplications,
-            "additions": n.additions,
-            **_bytes(n.params, n.activations),
-        }
-        for n in counted.nodes
-    ]
-
-
-def _rows(counted: Cost) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": f"row{r.number:02d}",
-            "row": r.number,
-            "op": operator(r.row, r.input_shape),
-            "output_shape": list(r.output_shape),
-            "params": r.params,
-            "macs": r.macs,
-            "multiplications": r.multiplications,
-            "additions": r.additions,
-            **_bytes(r.params, r.activations),
-        }
-        for r in counted.rows
-    ]
 
 
 def _print_csv(layers: list[dict[str, Any]]) -> None:

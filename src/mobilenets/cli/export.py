@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from mobilenets.cli.output import print_json, stdout
+from mobilenets.cli.progress import Display
+from mobilenets.errors import MisuseError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mobilenets.exports import Artifact
+    from mobilenets.model import MobileNet
 
 
 def run(
@@ -15,23 +23,123 @@ def run(
     out: Path | None = None,
     /,
     *,
+    formats: str | None = None,
+    precision: str = "fp32",
+    data: str | None = None,
     images: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    max_drop: float = 1.0,
     json: bool = False,
-) -> None:
-    """Write a checkpoint as ONNX with preprocessing inside, reload it in ONNX Runtime, and compare.
+) -> int:
+    """Write a checkpoint with preprocessing inside, reload each file in its own runtime, and compare.
 
     Args:
         checkpoint: a .safetensors file.
-        out: the file to write; beside the checkpoint, with .onnx, unless given.
-        images: files, folders or globs to compare on; generated scenes unless given.
+        out: a file, whose suffix is the format (.onnx, .xml, .tflite, .pte, .mlpackage, .c, .pt2); .onnx beside the
+            checkpoint unless given. With --formats a folder; the next free runs/exportN unless given.
+        formats: several at once, with commas: onnx, openvino, litert, executorch, coreml, c, pytorch; or all.
+        precision: fp32, fp16, int8; several with commas, for a folder.
+        data: labelled images as `fit` takes them: int8 takes its ranges from train and is scored on test, else val.
+        images: files, folders or globs to compare on; --data's, else generated scenes, unless given.
+        max_drop: points of the task's metric that int8 may lose on --data.
         json: one JSON object on stdout.
     """
-    from mobilenets.exports import export
+    wanted = [part.strip() for part in precision.split(",") if part.strip()]
+    if max_drop < 0 or not wanted:
+        raise MisuseError(f"--max-drop (={max_drop}) must be at least 0, and --precision (={precision!r}) name one.")
+    if formats is None and (out is None or out.suffix or not out.is_dir()):
+        if len(wanted) > 1:
+            raise MisuseError(
+                f"one file holds one precision, got --precision {precision}: give --formats and a folder."
+            )
+        return _one(checkpoint, out, wanted[0], data, images, max_drop / 100, json)
+    return _several(checkpoint, out, formats or "all", wanted, data, images, max_drop / 100, json)
+
+
+def _one(
+    checkpoint: Path, out: Path | None, precision: Any, data: str | None, images: list[str] | None, max_drop: float,
+    json: bool,
+) -> int:  # fmt: skip
+    from mobilenets.exports import checked, export, size_bytes
+    from mobilenets.model import load
 
     path = out if out is not None else checkpoint.with_suffix(".onnx")
-    result = export(checkpoint, path, images=images or ())
-    size = path.stat().st_size
+    checked(path, precision, has_images=bool(data or images))
+    model = load(checkpoint)
+    found = _gathered(model, data, images, int8=precision == "int8")
+    result = export(model, path, precision=precision, max_drop=max_drop, **found)
+    size = size_bytes(path)
     if json:
         print_json({"artifact": str(path), "file_bytes": size, **result.to_dict()})
     else:
-        stdout().print(f"{path}: {size / 1e6:.2f} MB, verified: {result}")
+        batch = "any number of images" if result.batch is None else f"{result.batch} image at once"
+        stdout().print(f"{path}: {size / 1e6:.2f} MB, {precision}, {batch}, verified: {result}")
+    return 0
+
+
+def _several(
+    checkpoint: Path, out: Path | None, formats: str, precisions: list[Any], data: str | None,
+    images: list[str] | None, max_drop: float, json: bool,
+) -> int:  # fmt: skip
+    from mobilenets.exports import bundle, planned
+    from mobilenets.files import run_folder
+    from mobilenets.model import load
+
+    names = [part.strip() for part in formats.split(",") if part.strip()]
+    plan = planned(names, precisions, has_images=bool(data or images))
+    if out is not None and out.is_file():
+        raise MisuseError(f"{out} is a file; several formats want a folder.")
+    model = load(checkpoint)
+    folder = out if out is not None else run_folder(None, "export")
+    with Display() as display:
+        found = _gathered(model, data, images, int8="int8" in precisions)
+        made = bundle(model, folder, plan=plan, max_drop=max_drop, on_artifact=_shown(display), **found)
+    failed = [artifact for artifact in made if artifact.error]
+    if json:
+        print_json({"folder": str(folder), "artifacts": [artifact.to_dict() for artifact in made]})
+    else:
+        _table(folder, made)
+    for artifact in failed:
+        display.note(f"{artifact.format} {artifact.precision} failed: {artifact.error}")
+    return 1 if failed else 0
+
+
+def _shown(display: Display) -> Any:
+    def on_artifact(what: str, done: int, of: int) -> None:
+        display.phase(f"{what} ({done + 1} of {of})", of)
+        display.advance(done, of)
+
+    return on_artifact
+
+
+def _gathered(model: MobileNet, data: str | None, images: list[str] | None, *, int8: bool) -> dict[str, Any]:
+    """Images to compare on, with their labels where there are some, and those to calibrate on."""
+    from mobilenets.exports import calibration_images, labelled_images, sample_images
+
+    labels = None
+    if images:
+        pixels = sample_images(model, images)
+    elif data:
+        pixels, labels = labelled_images(model, data)
+    else:
+        pixels = sample_images(model)
+    calibration = None
+    if int8:
+        calibration = calibration_images(model, data) if data else pixels if images else None
+    return {"images": pixels, "labels": labels, "calibration": calibration}
+
+
+def _table(folder: Path, made: Sequence[Artifact]) -> None:
+    from rich.table import Table
+
+    table = Table(title=str(folder))
+    for column in ("format", "precision", "file", "MB", "images at once", "proof", "operators", "seconds"):
+        table.add_column(column, justify="right" if column in ("MB", "seconds") else "left", overflow="fold")
+    for artifact in made:
+        proof = artifact.verification
+        batch = "" if proof is None else "any" if proof.batch is None else str(proof.batch)
+        table.add_row(
+            artifact.format, artifact.precision, artifact.file or "failed",
+            f"{artifact.bytes / 1e6:.2f}" if artifact.file else "", batch, str(proof or ""),
+            str(artifact.census or ""), f"{artifact.seconds:.0f}",
+        )  # fmt: skip
+    stdout().print(table)

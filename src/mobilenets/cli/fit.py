@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
 from mobilenets.metrics import METRICS, SPOKEN
+from mobilenets.precision import Precision
 
 if TYPE_CHECKING:
     from mobilenets.fitting import Fit
@@ -20,6 +21,8 @@ def run(
     budget: list[str],
     minutes: float = 10.0,
     device: str = "local",
+    precision: Precision = "fp32",
+    max_drop: float = 1.0,
     threads: int = 1,
     seed: int = 0,
     weights: str = "auto",
@@ -35,7 +38,9 @@ def run(
         budget: 5ms (median latency of one image), 2MB (file), 50MMACs, 1.5Mparams, 900KB-ram (peak activations);
             given several times, all must hold.
         minutes: wall-clock time for everything.
-        device: where latency is measured: local.
+        device: where latency is measured and the artifact proven: local, ssh:user@host, browser.
+        precision: of the artifact: fp32, fp16 (weights), int8.
+        max_drop: what int8 may cost, in points of the metric; where nothing holds it, the file stays in float.
         threads: threads of the artifact's runtime.
         seed: of split, search and training.
         weights: what networks start from: auto (the best published ones that can be had, else none), imagenet, none, a
@@ -49,8 +54,8 @@ def run(
 
     with Display() as display:
         result = fit(
-            data, budget, minutes=minutes, out=out, device=device, threads=threads, seed=seed, weights=weights,
-            resume=resume, overwrite=overwrite, watcher=display,
+            data, budget, minutes=minutes, out=out, device=device, precision=precision, max_drop=max_drop / 100,
+            threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

@@ -1,1 +1,5 @@
 """int8 that holds its accuracy: a ladder of techniques, each scored in the artifact's own runtime."""
+
+from mobilenets.compression.quantize import Quantized, quantize
+
+__all__ = ["Quantized", "quantize"]

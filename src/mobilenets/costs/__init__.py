@@ -1,6 +1,6 @@
 """What a network costs, counted from its table: parameters, macs, bytes, peak memory. No torch."""
 
-from mobilenets.costs.count import BYTES, Cost, NodeCost, Precision, RowCost, Share, cost
+from mobilenets.costs.count import BYTES, Cost, NodeCost, RowCost, Share, cost
 from mobilenets.costs.memory import Peak, peak_activation
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "Cost",
     "NodeCost",
     "Peak",
-    "Precision",
     "RowCost",
     "Share",
     "cost",

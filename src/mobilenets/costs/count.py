@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
 from mobilenets.costs.memory import Peak, peak_activation
+from mobilenets.precision import Precision
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
     INPUT,
@@ -48,7 +49,6 @@ from mobilenets.table.nodes import (
 )
 from mobilenets.table.rows import Network, Row
 
-Precision = Literal["fp32", "fp16", "int8"]
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one value."""
 
@@ -320,4 +320,4 @@ def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
             assert_never(node)
 
 
-__all__ = ["BYTES", "Cost", "NodeCost", "Precision", "RowCost", "Share", "cost", "operator"]
+__all__ = ["BYTES", "Cost", "NodeCost", "RowCost", "Share", "cost", "operator"]

@@ -34,6 +34,7 @@ __all__ = [
     "load_image",
     "prepare",
     "resize_crop",
+    "square_box",
 ]
 
 Bytes = NDArray[np.uint8]
@@ -116,14 +117,19 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
     height, width = image.shape[:2]
     if height == width == side == preprocessing.short_side:
         return image
-    kept = min(height, width) * side / preprocessing.short_side  # side of the square, in pixels of the original
-    left, top = (width - kept) / 2, (height - kept) / 2
-    box = (max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height))
+    box = square_box(width, height, preprocessing)
     filter_ = Image.Resampling[preprocessing.interpolation.upper()]
     if image.shape[2] == 3:
         return np.array(Image.fromarray(image).resize((side, side), filter_, box=box))
     planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(image.shape[2])]
     return np.stack([np.asarray(plane.resize((side, side), filter_, box=box)) for plane in planes], axis=2)
+
+
+def square_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the centre square in an image, in its own pixels."""
+    kept = min(height, width) * preprocessing.resolution / preprocessing.short_side
+    left, top = (width - kept) / 2, (height - kept) / 2
+    return max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height)
 
 
 def image_size(path: Source) -> tuple[int, int]:

@@ -7,25 +7,35 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenets.data import decode, scenes
-from mobilenets.data.sources import Source
-from mobilenets.errors import DataError, MisuseError, VerificationError
+from mobilenets.errors import VerificationError
+from mobilenets.exports.bundle import Artifact, bundle, planned
+from mobilenets.exports.census import Census, census
 from mobilenets.exports.departures import first_departure
 from mobilenets.exports.formats import FORMATS, Format, format_of
-from mobilenets.exports.verify import MAX_DROP, TOLERANCE, Images, Label, Verification, verify
+from mobilenets.exports.samples import calibration_images, labelled_images, sample_images
+from mobilenets.exports.verify import MAX_DROP, TOLERANCE, Label, Verification, verify
 from mobilenets.exports.whole import failed_name, move, remove, replacing_artifact, size_bytes
 from mobilenets.exports.write import checked, write, write_as
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision, Scheme
+from mobilenets.runtime.session import Images
 
 __all__ = [
     "FORMATS",
     "TOLERANCE",
+    "Artifact",
+    "Census",
     "Format",
     "Verification",
+    "bundle",
+    "calibration_images",
+    "census",
+    "checked",
     "export",
     "first_departure",
     "format_of",
+    "labelled_images",
+    "planned",
     "sample_images",
     "size_bytes",
     "verify",
@@ -69,7 +79,7 @@ def export(
         VerificationError: the artifact disagrees; the message names the first departing node.
     """
     path = Path(path)
-    format = checked(path, precision, calibration)
+    format = checked(path, precision, has_images=calibration is not None and len(calibration) > 0)
     module = model if isinstance(model, MobileNet) else load(model)
     pixels = images if isinstance(images, np.ndarray) else sample_images(module, images)
     failed = failed_name(path)
@@ -78,38 +88,6 @@ def export(
         result = verify(module, temporary, pixels, tolerance=tolerance, labels=labels, max_drop=max_drop)
         if not result.passed:
             move(temporary, failed)
-            raise VerificationError(f"{path} disagrees with the model: {result}. It is kept as {failed}.")
+            raise VerificationError(f"{path} disagrees with the model: {result}. It is kept as {failed}.", result)
     remove(failed)
     return result
-
-
-def sample_images(
-    model: MobileNet, paths: Sequence[str | Source] = (), *, limit: int = 80, scenes_n: int = 8
-) -> Images:
-    """Images to verify on, preprocessed: at most `limit` of the given files, or generated scenes.
-
-    Shapes:
-        result: uint8 (n, r, r, 3).
-
-    Raises:
-        MisuseError: a path without images.
-    """
-    preprocessing = model.info.preprocessing
-    if not paths:
-        made = [scenes.scene(seed, size=preprocessing.resolution).image for seed in range(scenes_n)]
-        channels = preprocessing.channels
-        return np.stack([decode.resize_crop(decode.as_channels(image, channels), preprocessing) for image in made])
-    # An image inside a larger file is one already.
-    found: list[Source] = [
-        image for path in paths for image in (decode.find_images([path]) if isinstance(path, str | Path) else [path])
-    ]
-    step = max(1, len(found) // limit)
-    loaded = []
-    for path in found[::step][:limit]:
-        try:
-            loaded.append(decode.load_image(path, preprocessing))
-        except DataError:  # unreadable files are the data's matter, not the artifact's
-            continue
-    if not loaded:
-        raise MisuseError(f"no readable image among the {len(found)} given to verify on.")
-    return np.stack(loaded)

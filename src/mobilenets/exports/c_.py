@@ -156,6 +156,15 @@ def metadata_of(path: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in values.items()}
 
 
+def kinds_of(path: Path) -> list[tuple[str, bool, str | None]]:
+    """(kind, whether its weights are int8, address) of each row of the table."""
+    int8 = metadata_of(path).get("precision") == "int8"
+    rows = re.findall(r'\{\.name = "([^"]*)", \.kind = (\w+),', path.read_text(encoding="utf-8"))
+    upper = f"{prefix_of(path).upper()}_"
+    kinds = [(name, kind.removeprefix(upper)) for name, kind in rows]
+    return [(kind, int8 and kind in ("CONVOLUTION", "LINEAR"), name) for name, kind in kinds if kind != "FLATTEN"]
+
+
 def _header(path: Path) -> str:
     header = path.with_suffix(".h")
     try:

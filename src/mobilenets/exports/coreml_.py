@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilenets.errors import MissingExtraError
+from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.exports.described import described
 from mobilenets.model import MobileNet, arrays
 from mobilenets.model.deployed import Deployed
@@ -117,12 +117,36 @@ def wrong(model: MobileNet, path: Path) -> tuple[str, ...]:
 
 def program_of(path: Path) -> Any:
     """The operators of a package, with their weights, as coremltools reads them."""
-    with quiet():
-        from coremltools.converters.mil.frontend.milproto.load import load
+    package = _opened(path)
+    try:
+        with quiet():
+            from coremltools.converters.mil.frontend.milproto.load import load
 
-        package = _opened(path)
-        spec = package.get_spec()
-        return load(spec, specification_version=spec.specificationVersion, file_weights_dir=package.weights_dir)
+            spec = package.get_spec()
+            return load(spec, specification_version=spec.specificationVersion, file_weights_dir=package.weights_dir)
+    except Exception as error:  # whatever reading a damaged program raises
+        raise CheckpointError(f"{path}: coremltools cannot read it: {first_line(error)}") from error
+
+
+CARRYING = (
+    "const",
+    "cast",
+    "reshape",
+    "transpose",
+    "constexpr_affine_dequantize",
+    "classify",
+    "expand_dims",
+    "squeeze",
+)
+
+
+def kinds_of(path: Path) -> list[tuple[str, bool, str | None]]:
+    """(kind, whether its weights are int8, None) of each operator that computes."""
+    return [
+        (op.op_type, "weight" in op.inputs and op.weight.op.op_type.startswith("constexpr"), None)
+        for op in program_of(path).functions["main"].operations
+        if op.op_type not in CARRYING
+    ]
 
 
 def _opened(path: Path) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.model import MobileNet, deploy, evaluating, normalise
+from mobilenets.onnx import PROBABILITIES
 from mobilenets.onnx.weights import Array
 from mobilenets.runtime.onnxruntime import raw_session
 from mobilenets.runtime.session import Images
@@ -23,30 +24,28 @@ NOISE = 0.1
 """The same for int8, of powers: 10 dB of signal to noise."""
 
 
-def departure(model: MobileNet, artifact: Path, image: Images, precision: str = "fp32") -> str | None:
-    """Address of the first node that departs on one image, or a remark why it cannot be told; None where none does.
+def departure(model: MobileNet, artifact: Path, image: Images, precision: str = "fp32") -> tuple[str | None, str]:
+    """Address of the first node that departs on one image, and a remark where that cannot be told.
 
     ONNX and OpenVINO keep nodes' addresses; LiteRT keeps their order; a PyTorch archive keeps its weights' names.
     ExecuTorch and C hand out nothing but the end: there, the model's ONNX twin tells whether it is the conversion.
     """
     match artifact.suffix:
         case ".onnx":
-            return first_departure(model, artifact, image, precision=precision)
+            return first_departure(model, artifact, image, precision=precision), ""
         case ".xml":
-            return _first(model, image, _openvino_values(artifact, image), precision)
+            return _first(model, image, _openvino_values(artifact, image), precision), ""
         case ".tflite":
             from mobilenets.exports.litert_values import values_of
 
             found = values_of(deploy(model), artifact, image)
-            return (
-                "not told: its operators are not the network's in order"
-                if found is None
-                else _first_of_chains(model, image, found, precision)
-            )
+            if found is not None:
+                return _first_of_chains(model, image, found, precision), ""
         case ".pt2":
-            return _first_weight(model, artifact)
+            return _first_weight(model, artifact), ""
         case _:
-            return "not told by this format" + _twin(model, image)
+            pass
+    return None, f"{artifact.suffix} files do not tell which node departs first{_twin(model, image)}"
 
 
 def first_departure(
@@ -81,15 +80,13 @@ def _openvino_values(artifact: Path, image: Images) -> dict[str, Array]:
     from mobilenets.runtime.openvino import read_model
 
     graph = read_model(artifact)
-    named = {
-        name: op.output(0) for op in graph.get_ordered_ops() if op.get_output_size() for name in op.output(0).names
-    }
-    wanted = {name: output for name, output in named.items() if output.get_element_type().get_type_name() == "f32"}
-    results = [openvino.opset1.result(output) for output in wanted.values()]
-    opened = openvino.Model(results, graph.get_parameters(), "opened")
-    compiled = openvino.Core().compile_model(opened, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    outputs = [op.output(0) for op in graph.get_ordered_ops() if op.get_type_name() != "Result"]
+    floats = [output for output in outputs if output.get_element_type().get_type_name() == "f32"]
+    names = [name for output in floats for name in output.names if name != PROBABILITIES]
+    graph.add_outputs(names)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([image])
-    return {name: found[i] for i, name in enumerate(wanted)}
+    return {name: found[compiled.output(name)] for name in names}
 
 
 def _taps(model: MobileNet, image: Images, names: Iterable[str]) -> dict[str, Array]:
@@ -155,7 +152,7 @@ def _first_weight(model: MobileNet, artifact: Path) -> str | None:
     for key, value in program.state_dict.items():
         name = key.removeprefix("network.")
         if name in expected and not torch.equal(value, expected[name]):
-            return name.rpartition(".")[0]
+            return str(name.rpartition(".")[0])
     return None
 
 

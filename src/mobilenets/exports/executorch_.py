@@ -31,15 +31,17 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
     """
     network = model.network
     sample = torch.zeros(1, network.resolution, network.resolution, network.in_channels, dtype=torch.uint8)
-    module: nn.Module = Deployed(model)
+    deployed = Deployed(model)
+    module: nn.Module = deployed
     try:
         with quiet():
             if precision == "int8":
                 from mobilenets.quantization.pt2e import quantize_pt2e
 
-                module = quantize_pt2e(module, calibration, scheme, backend="executorch")
+                assert calibration is not None
+                module = quantize_pt2e(deployed, calibration, scheme, backend="executorch")
             elif precision == "fp16":
-                module = _Half(module)
+                module = _Half(deployed)
             program = _lowered(torch.export.export(module, (sample,)), described(model, precision))
     except ImportError as error:
         raise MissingExtraError("executorch", "executorch", purpose="writing .pte files") from error

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import mobilenets
-from mobilenets import errors
 from mobilenets.errors import CheckpointError, MobileNetsError
 from mobilenets.exports import c_kernels
 from mobilenets.runtime.session import Images, Probabilities
@@ -71,7 +69,7 @@ def run_fresh(
 
 def _environment() -> dict[str, str]:
     """Ours, in which the process finds this package wherever we did, and does not spin while it waits."""
-    home = str(Path(mobilenets.__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"PYTHONPATH": path}
 
@@ -91,7 +89,7 @@ def _answer(artifact: Path, process: subprocess.CompletedProcess[str]) -> dict[s
 
 def _as_raised(kind: str, message: str) -> MobileNetsError:
     """The error of the other process, as one of ours."""
-    found = getattr(errors, kind, CheckpointError)
+    found = getattr(sys.modules[CheckpointError.__module__], kind, CheckpointError)
     error: MobileNetsError = found.__new__(found)
     Exception.__init__(error, message)
     return error

@@ -37,6 +37,7 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
             if precision == "int8":
                 from mobilenets.quantization.pt2e import quantize_pt2e
 
+                assert calibration is not None
                 module = quantize_pt2e(module, calibration, scheme, backend="litert")
                 config = _already_quantized()
             network = model.network

@@ -1,7 +1,8 @@
-"""OpenVINO IR: `.xml` with `.bin` beside it, made from our ONNX graph; any number of images at once.
+"""OpenVINO IR: `.xml` with `.bin` beside it, made from our ONNX graph.
 
 fp16 halves the file: weights are stored in 16 bits and computed in fp32 unless the runtime is asked for less. int8 is
-quantized by NNCF.
+quantized by NNCF. fp32 and fp16 take any number of images at once, int8 one: OpenVINO 2026.4 crashes on quantized
+graphs whose number of images is free.
 """
 
 from __future__ import annotations
@@ -35,8 +36,12 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
     if precision == "int8":
         from mobilenets.quantization.openvino_nncf import quantize_openvino
 
+        assert calibration is not None
         with quiet():
             graph = quantize_openvino(graph, calibration, scheme)
+            shape = graph.input(0).get_partial_shape()
+            shape[0] = 1
+            graph.reshape(shape)
     for key, value in described(model, precision).items():
         graph.set_rt_info(value, [SECTION, key])
     with quiet():

@@ -59,6 +59,7 @@ class Verification:
         metric: the model's and the artifact's score on labelled images.
         max_drop: largest allowed loss of it, by the rule `metric`.
         problems: what else is wrong: metadata that are not the model's, a specification that is not.
+        remark: why the first node to depart cannot be told, where it cannot.
     """
 
     images: int
@@ -75,6 +76,7 @@ class Verification:
     metric_name: str = METRICS["classify"]
     max_drop: float = MAX_DROP
     problems: tuple[str, ...] = ()
+    remark: str = ""
 
     @property
     def passed(self) -> bool:
@@ -100,7 +102,7 @@ class Verification:
         said = "; ".join([self._judged(), *self.problems])
         if not self.passed and self.first_departure:
             said += f"; the first node to depart is {self.first_departure}"
-        return said
+        return f"{said}; {self.remark}" if self.remark else said
 
     def _judged(self) -> str:
         match self.rule:
@@ -192,7 +194,8 @@ def verify(
     from mobilenets.exports.departures import departure
 
     worst = int(np.nan_to_num(np.abs(expected - run.probabilities), nan=np.inf).max(1).argmax())
-    return replace(result, first_departure=departure(model, artifact, images[worst][None], run.precision))
+    address, remark = departure(model, artifact, images[worst][None], run.precision)
+    return replace(result, first_departure=address, remark=remark)
 
 
 def _run(model: MobileNet, artifact: Path, images: Images, runtime: str | None) -> Run:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from mobilenets.errors import MisuseError
+from mobilenets.errors import ExportError, MisuseError, MobileNetsError
 from mobilenets.exports.formats import Format, check_precision, format_of
 from mobilenets.exports.whole import replacing_artifact
 from mobilenets.model import MobileNet, evaluating
 from mobilenets.precision import Precision, Scheme
-from mobilenets.runtime.session import Images
+from mobilenets.runtime.session import Images, first_line
 
 
 def write(
@@ -33,13 +34,14 @@ def write(
         UnknownNameError: a suffix that no format has, or no such precision.
         MisuseError: the format does not have the precision, or int8 without images.
         MissingExtraError: the converter is not installed.
+        ExportError: it failed.
     """
-    format = checked(path, precision, calibration)
+    format = checked(path, precision, has_images=calibration is not None and len(calibration) > 0)
     with replacing_artifact(path) as temporary:
         write_as(format, model, temporary, precision, calibration, scheme)
 
 
-def checked(path: Path, precision: Precision, calibration: Images | None) -> Format:
+def checked(path: Path, precision: Precision, *, has_images: bool) -> Format:
     """The format of a request that can be fulfilled.
 
     Raises:
@@ -48,19 +50,37 @@ def checked(path: Path, precision: Precision, calibration: Images | None) -> For
     """
     format = format_of(path)
     check_precision(format, precision)
-    if precision == "int8" and not format.weights_only and (calibration is None or not len(calibration)):
-        raise MisuseError(
-            f"{path}: int8 takes its ranges from images: give some hundred of those the model is for (--data DATA)."
-        )
+    check_images(((format, precision),), has_images=has_images)
     return format
+
+
+def check_images(plan: Sequence[tuple[Format, Precision]], *, has_images: bool) -> None:
+    """Refuse int8 without images.
+
+    Raises:
+        MisuseError: a format whose activations are int8, too, has none to take their ranges from.
+    """
+    needy = [format.title for format, precision in plan if precision == "int8" and not format.weights_only]
+    if needy and not has_images:
+        raise MisuseError(
+            f"int8 ({', '.join(needy)}) takes its ranges from images: give some hundred of those the model is for, "
+            "with --data DATA or --images PATHS."
+        )
 
 
 def write_as(
     format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
 ) -> None:
     """Write one format at a path that may be left half written; the model is left as it was."""
-    with evaluating(model):
-        _write_as(format, model, path, precision, calibration, scheme)
+    try:
+        with evaluating(model):
+            _write_as(format, model, path, precision, calibration, scheme)
+    except (MobileNetsError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a converter raises
+        raise ExportError(
+            f"{path.name}: {format.title} cannot be written in {precision}: {type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def _write_as(

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mobilenets.costs import Cost, cost
+from mobilenets.costs import BYTES, Cost, cost
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.fitting.budget import Budget
-from mobilenets.latency import Latency, LatencyTable, time_network
+from mobilenets.latency import Latency, LatencyTable
+from mobilenets.precision import Precision
 from mobilenets.table import Network, scale, with_classes
 from mobilenets.zoo import FAMILIES, INDEX
 from mobilenets.zoo.published import estimate_top1
@@ -21,8 +22,10 @@ WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
 RESOLUTIONS = (96, 128, 160, 192, 224)
 ENLARGE = 3
 """At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
-GRAPH_BYTES = 250
-"""Of an exported file beyond its weights, per node; measured 180 to 240."""
+GRAPH_BYTES: dict[Precision, int] = {"fp32": 250, "fp16": 400, "int8": 1000}
+"""Of an exported file beyond its weights, per node; measured 180 to 240 in fp32. int8 has nodes beside each."""
+CHANNEL_BYTES = 18
+"""Of an int8 file per normalised channel: its scale, its zero point, its 32-bit bias."""
 
 Status = Literal["enlarged", "over", "slow", "dominated", "front", "tried", "winner"]
 GONE: tuple[Status, ...] = ("enlarged", "over", "slow")
@@ -37,7 +40,7 @@ class Candidate:
         network: the table, with the data's classes.
         macs: multiply-accumulates.
         params: parameters.
-        ram_bytes: peak activation bytes, fp32.
+        ram_bytes: peak activation bytes in the artifact's precision.
         file_bytes: expected size of the artifact.
         expected_top1: ImageNet accuracy of the family at this width and resolution, published or interpolated,
             percent. A prior for ranking, not a promise for other data.
@@ -90,25 +93,26 @@ class Candidate:
         }
 
 
-def grid(classes: int, names: Sequence[str] = FAMILIES) -> list[Candidate]:
-    """Every family at every width and resolution, counted."""
+def grid(classes: int, names: Sequence[str] = FAMILIES, precision: Precision = "fp32") -> list[Candidate]:
+    """Every family at every width and resolution, counted; sizes are those of files in `precision`."""
     return [
-        _candidate(with_classes(scale(INDEX[name], width, resolution), classes))
+        _candidate(with_classes(scale(INDEX[name], width, resolution), classes), precision)
         for name in names
         for width in WIDTHS
         for resolution in RESOLUTIONS
     ]
 
 
-def _candidate(network: Network) -> Candidate:
+def _candidate(network: Network, precision: Precision) -> Candidate:
     counted: Cost = cost(network)
     folded = counted.params - counted.bn_channels  # batch norm's two values become one bias
+    channels = CHANNEL_BYTES * counted.bn_channels if precision == "int8" else 0
     return Candidate(
         network,
         counted.macs,
         counted.params,
-        counted.peak_activation_bytes(),
-        4 * folded + GRAPH_BYTES * len(counted.nodes),
+        counted.peak_activation_bytes("int8" if precision == "int8" else "fp32"),  # fp16 files compute in fp32
+        BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.nodes),
         estimate_top1(network.name, network.width, network.resolution),
     )
 
@@ -171,15 +175,21 @@ def with_latency(
     candidates: Sequence[Candidate],
     budget: Budget,
     table: LatencyTable,
+    measure: Callable[[Sequence[Network]], Sequence[Latency]],
     *,
-    threads: int = 1,
     limit: int = 24,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Predict every candidate's latency; measure those that the decision hangs on.
 
     Measured are the front by predicted latency, and the candidates within a quarter of the budget that would be on the
     front if the prediction were a quarter off; at most `limit`, best expected accuracy first.
+
+    Args:
+        candidates: the grid.
+        budget: what must hold.
+        table: of the device.
+        measure: networks to their latencies on the device.
+        limit: most networks that are measured.
 
     Raises:
         BudgetUnmetError: the fastest candidate is over the latency budget.
@@ -187,18 +197,14 @@ def with_latency(
     predicted = [replace(c, predicted_ms=table.predict_ms(c.network)) for c in candidates]
     alive = [c for c in predicted if c.status not in GONE]
     chosen = _to_measure(alive, budget, limit)
-    measured: dict[str, Latency] = {}
-    for i, candidate in enumerate(chosen):
-        measured[candidate.label] = time_network(candidate.network, threads=threads, runs=50, limit_s=0.5)
-        if on_progress is not None:
-            on_progress(i + 1, len(chosen))
+    measured = dict(zip((c.label for c in chosen), measure([c.network for c in chosen]), strict=True))
     known = [replace(c, measured=measured.get(c.label)) for c in predicted]
     if budget.latency_ms is None:
         return known
     limit_ms = budget.latency_ms
     if all(c.latency_ms > limit_ms for c in known if c.status not in GONE):
         best = min((c for c in known if c.status not in GONE), key=lambda c: c.latency_ms)
-        smallest = best if best.measured else replace(best, measured=time_network(best.network, threads=threads))
+        smallest = best if best.measured else replace(best, measured=measure([best.network])[0])
         if smallest.latency_ms > limit_ms:
             raise BudgetUnmetError(
                 f"nothing fits {limit_ms:g} ms on this device: the fastest candidate, {smallest.label}, takes "

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilenets.compression import Quantized
+from mobilenets.costs import cost
+from mobilenets.costs.plain import report_part
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.exports import Verification
+from mobilenets.exports.census import census
 from mobilenets.files import write_text
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import Candidate, prediction_error
+from mobilenets.fitting.proving import Answers
 from mobilenets.fitting.state import State
-from mobilenets.latency import Latency, processor
+from mobilenets.latency import Latency
 from mobilenets.metrics import METRICS
 from mobilenets.model import MobileNet, versions
-from mobilenets.prediction import evaluate_samples, open_model
-from mobilenets.report import draw
-from mobilenets.runtime import describe, open_artifact
+from mobilenets.prediction import Evaluation, WorstMistakes, confusion, evaluate_samples, open_model
+from mobilenets.report import command, draw, history, listed, machine, now, sha256, write_page
+from mobilenets.runtime import open_artifact
 from mobilenets.watching import Watcher
+from mobilenets.weights.provenance import provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ class Outcome:
         tries: how often it was timed.
         train: training images.
         val: validation images.
+        answers: of the file on another device, against those here.
+        quantized: the ladder of int8, where it was asked for.
+        source: what the winner's training started from; None for random weights.
     """
 
     winner: Candidate
@@ -51,6 +59,9 @@ class Outcome:
     tries: int
     train: Squares
     val: Squares
+    answers: Answers | None = None
+    quantized: Quantized | None = None
+    source: str | None = None
 
 
 def write_report(
@@ -58,14 +69,20 @@ def write_report(
 ) -> dict[str, Any]:
     """Score the artifact in its runtime, write report.json and the picture; returns what report.json holds."""
     predictor = open_model(o.artifact)
-    scored = evaluate_samples(predictor, folder.splits["val"], on_progress=watcher.advance)
+    mistakes = WorstMistakes(folder.classes)
+    scored = evaluate_samples(predictor, folder.splits["val"], on_progress=watcher.advance, on_batch=mistakes.see)
     session = open_artifact(o.artifact, threads=state.threads)
     network = o.model.network
     keep_time()
     report: dict[str, Any] = {
         "task": folder.task,
         "budget": {"text": budget.text, **{k: v for k, v in asdict(budget).items() if v is not None}},
-        "device": {"name": processor(), "kind": "local", "cores": os.cpu_count(), **describe(session)},
+        "device": {
+            **(machine() if state.device == "local" else {"kind": state.device}),
+            "name": o.latency.device, "runtime": o.latency.runtime, "threads": o.latency.threads,
+            "precision": o.latency.precision,
+            **({} if o.answers is None else {"answers": o.answers.to_dict()}),
+        },
         "winner": {
             "network": network.name,
             "width": network.width,
@@ -105,6 +122,7 @@ def write_report(
         ],
         "candidates": [c.to_dict() for c in o.candidates],
         "versions": versions() | {"onnxruntime": session.version, "platform": platform.platform()},
+        **_evidence(run, state, folder, o, scored, mistakes),
     }  # fmt: skip
     if "test" in folder.splits:
         watcher.phase("scoring the artifact on test images")
@@ -113,4 +131,67 @@ def write_report(
         report["data"]["test_images"] = tested.images
     write_text(run / "report.json", json.dumps(report, indent=2))
     draw(report, run / "report.png")
+    write_page(report, run / "report.html")
     return report
+
+
+def _evidence(
+    run: Path, state: State, folder: Folder, o: Outcome, scored: Evaluation, mistakes: WorstMistakes
+) -> dict[str, Any]:
+    """What the page shows beside the result: what was asked, the training, what is mistaken, costs, files."""
+    again = [f"--budget={text}" for text in state.budgets] + [f"--minutes={state.minutes:g}"]
+    usual = State(state.path, "", [], 0.0, 1, 0, "auto")
+    names = ("device", "precision", "threads", "seed", "weights")
+    again += [f"--{n}={getattr(state, n)}" for n in names if getattr(state, n) != getattr(usual, n)]
+    files = [o.artifact, run / "model.onnx", run / "model.safetensors", run / "split.json"]
+    confused = confusion(scored, f"{o.artifact.name} on the validation images")
+    return {
+        "verb": "fit",
+        "date": now(),
+        "asked": {
+            "data": state.data, "budget": budget_words(state), "minutes": state.minutes, "device": state.device,
+            "precision": state.precision, "threads": state.threads, "seed": state.seed, "weights": state.weights,
+        },
+        "commands": [
+            command("do it again", "fit", state.data, *again),
+            command("use it", "predict", o.artifact, "PHOTOS"),
+        ],
+        "artifacts": [_artifact(o, scored)],
+        "history": history(run / "train" / "metrics.csv"),
+        "costs": report_part(cost(o.model.network)),
+        "mistakes": mistakes.write(run),
+        "licences": provenance(o.model.network.name, o.source),
+        "files": listed(dict.fromkeys(files), run),
+        **({} if confused is None else {"confusion": confused}),
+        **({} if o.quantized is None else {"quantization": o.quantized.part()}),
+    }  # fmt: skip
+
+
+def budget_words(state: State) -> str:
+    """The budgets as the user gave them."""
+    return " and ".join(state.budgets)
+
+
+def _artifact(o: Outcome, scored: Evaluation) -> dict[str, Any]:
+    """The shipped file in the report's table of artifacts."""
+    counted = census(o.model, o.artifact)
+    return {
+        "file": o.artifact.name,
+        "format": "ONNX",
+        "precision": o.latency.precision,
+        "runtime": o.verification.runtime or o.latency.runtime,
+        "file_bytes": o.artifact.stat().st_size,
+        "metric": scored.metric,
+        "metric_name": METRICS[scored.task],
+        "images": scored.images,
+        "latency": {k: v for k, v in o.latency.to_dict().items() if k in _TIMED},
+        "parity": o.verification.to_dict(),
+        "batch": "any" if o.verification.batch is None else str(o.verification.batch),
+        "operators": {"int8": counted.quantized, "float": counted.floating},
+        "islands": list(counted.islands),
+        "sha256": sha256(o.artifact),
+        "state": "passed",
+    }
+
+
+_TIMED = ("median_ms", "p90_ms", "runs", "threads", "runtime", "precision", "device")

@@ -10,6 +10,7 @@ from typing import Any
 from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency import Latency
+from mobilenets.precision import Precision
 
 
 @dataclass
@@ -24,6 +25,9 @@ class State:
         threads: of the artifact.
         seed: of everything.
         weights: what networks start from.
+        device: where latency is measured.
+        precision: of the artifact.
+        max_drop: what int8 may cost, as part of the metric.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
@@ -43,6 +47,9 @@ class State:
     threads: int
     seed: int
     weights: str = "none"
+    device: str = "local"
+    precision: Precision = "fp32"
+    max_drop: float = 0.01
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)
     train_s: dict[str, float] = field(default_factory=dict)

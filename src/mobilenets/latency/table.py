@@ -1,195 +1,174 @@
 """The per-node latency table of one device: read to predict any network.
 
-A deployed kernel is a convolution with its batch norm and activation, a pooling, a gate, a residual add or the
-classifier. An exact entry answers for a kernel that was seen while the table was built; a law fitted per type of kernel
-(log time, quadratic in the logs of its sizes) answers for the rest.
+An exact entry answers for a kernel that was in something measured, the law of its kind for the rest.
 """
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import assert_never
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
-from mobilenets.table.folding import folded_into
-from mobilenets.table.lower import lower
-from mobilenets.table.nodes import (
-    INPUT,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Convolution,
-    DynamicRelu,
-    Flatten,
-    FullyConnected,
-    GlobalPool,
-    LayerNorm,
-    MatrixProduct,
-    MergeHeads,
-    Multiply,
-    Node,
-    Parameter,
-    Scale,
-    Select,
-    Shuffle,
-    Softmax,
-    SplitHeads,
-    WindowPool,
-)
+from mobilenets.files import write_text
+from mobilenets.latency.kernels import Kernel, kernels
+from mobilenets.latency.laws import PRIOR, features, rough_ms
+from mobilenets.table.nodes import INPUT
 from mobilenets.table.rows import Network
+
+FORMAT = 6
+"""Raised when entries change their meaning: an older cached table is then built anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What the device runs as one piece; the key of a table entry. Sizes are those that decide its time."""
-
-    kind: str
-    in_channels: int
-    out_channels: int
-    size: int
-    stride: int
-
-    @property
-    def key(self) -> str:
-        """Key in the table's file."""
-        return f"{self.kind} {self.in_channels} {self.out_channels} {self.size} {self.stride}"
-
-
-def kernels(network: Network) -> dict[str, Kernel]:
-    """Deployed kernels of a network by the name of the node that starts each; activations belong to the node before."""
-    found = {"preprocess": Kernel("preprocess", network.in_channels, network.in_channels, network.resolution, 1)}
-    heights = {INPUT: network.resolution}
-    nodes = lower(network)
-    folded = folded_into(nodes)
-    for node in nodes:
-        kernel = _kernel(node, heights[node.inputs[0]] if node.inputs else 1)
-        if kernel is not None and node.name not in folded:
-            found[node.name] = kernel
-        heights[node.name] = node.shape[-1] if len(node.shape) > 1 else 1
-    return found
-
-
-def _kernel(node: Node, entering: int) -> Kernel | None:
-    """The kernel that a node starts; `entering` is the height of its input, which a pooling reads."""
-    size = node.shape[-1] if len(node.shape) > 1 else 1
-    match node:
-        case Convolution():
-            if node.depthwise:
-                return Kernel(f"depthwise{node.kernel}", node.shape[0] // node.groups, node.shape[0], size, node.stride)
-            if node.groups > 1:
-                inside = node.in_channels // node.groups
-                return Kernel(f"grouped{node.kernel}", inside, node.shape[0], size, node.stride)
-            # on 1x1 features it is a matrix times a vector, bound by reading the weights: another law
-            kind = "vector" if size == entering == 1 else f"conv{node.kernel}"
-            return Kernel(kind, node.in_channels, node.shape[0], size, node.stride)
-        case FullyConnected():
-            tokens = math.prod(node.shape[:-1])
-            return Kernel("linear" if tokens == 1 else "tokens", node.in_features, node.shape[-1], tokens, 1)
-        case MatrixProduct():
-            # both sides' lengths decide, and how many heads there are
-            return Kernel(f"matmul_{node.transposed}", node.inner, node.shape[-1], node.shape[0] * node.shape[1], 1)
-        case GlobalPool():
-            return Kernel("pool", node.shape[0], node.shape[0], entering, 1)
-        case WindowPool():
-            return Kernel(f"{node.mode}{node.kernel}", node.shape[0], node.shape[0], size, node.stride)
-        case Multiply():
-            return Kernel("multiply", node.shape[0], node.shape[0], size, 1)
-        case Add():
-            return Kernel("add", node.shape[0], node.shape[0], size, 1)
-        case Concat():
-            return Kernel("concat", node.shape[0], node.shape[0], size, 1)
-        case BatchNorm() | Scale():
-            return Kernel("norm", node.shape[0], node.shape[0], size, 1)
-        case Softmax() | LayerNorm() | DynamicRelu() | Shuffle():
-            name = type(node).__name__.lower()
-            return Kernel(name, node.shape[0], node.shape[0], max(1, math.prod(node.shape[1:])), 1)
-        case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
-            return None  # fused with, a view of, or a constant beside the node before
-        case _:
-            assert_never(node)
-
-
-_FUSED = {"add", "multiply"}
-"""Kinds that a runtime may compute inside the kernel before: a table without them takes them as free."""
-
-
-@dataclass
-class LatencyTable:
-    """Entries in milliseconds by kernel key, and the calibration from their sum to a whole run.
+class TableError:
+    """How far predictions are from networks that the table was not built from.
 
     Attributes:
-        device: processor, runtime, version and threads that the entries hold for.
-        entries: median milliseconds of a kernel inside real networks.
-        overhead_ms: time of a run outside its kernels, per kernel.
-        factor: whole runs divided by what the entries sum to.
-        measured: whole-network medians taken while building, for the report: label -> ms.
+        median: of the relative errors' absolute values.
+        p90: their 90th percentile.
+        networks: label -> (predicted ms, measured ms).
+    """
+
+    median: float
+    p90: float
+    networks: Mapping[str, tuple[float, float]]
+
+    @staticmethod
+    def of(networks: Mapping[str, tuple[float, float]]) -> TableError:
+        """Of predictions and measurements."""
+        errors = [abs(predicted / measured - 1) for predicted, measured in networks.values()]
+        return TableError(float(np.median(errors)), float(np.percentile(errors, 90)), networks)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.median:.1%} median and {self.p90:.1%} 90th percentile over {len(self.networks)} networks that it "
+            "was not built from"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """Entries in milliseconds by kernel key, and the laws for kernels that have none.
+
+    Attributes:
+        device: the machine.
+        runtime: name and version.
+        threads: threads inside an operator.
+        precision: of weights and activations.
+        entries: milliseconds of a kernel inside real networks.
+        scale: of `laws.rough_ms` on this device.
+        laws: coefficients by kind of kernel, see `laws.features`.
+        measured: milliseconds of each artifact that it was built from.
+        error: of its predictions; None where that was not measured.
     """
 
     device: str
-    entries: dict[str, float]
-    overhead_ms: float = 0.0
-    factor: float = 1.0
-    measured: dict[str, float] = field(default_factory=dict)
-    _laws: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    runtime: str
+    threads: int
+    precision: str
+    entries: Mapping[str, float]
+    scale: float
+    laws: Mapping[str, tuple[float, ...]]
+    measured: Mapping[str, float]
+    error: TableError | None = None
+
+    @property
+    def key(self) -> str:
+        """What its numbers hold for."""
+        return table_key(self.device, self.runtime, self.precision, self.threads)
 
     def predict_ms(self, network: Network) -> float:
-        """Milliseconds for one image: entries where a kernel was seen, the law of its kind where not.
+        """Milliseconds for one image.
 
         Raises:
-            MisuseError: kernels of a kind that the table has no entry of.
+            MisuseError: kernels of a kind that nothing measured had.
+        """
+        return sum(self.by_row(network).values())
+
+    def by_row(self, network: Network) -> dict[int, float]:
+        """Milliseconds of each row of the printed table, from 1; 0 is the scaling of the pixels.
+
+        Raises:
+            MisuseError: kernels of a kind that nothing measured had.
         """
         found = kernels(network)
-        known = {key.partition(" ")[0] for key in self.entries}
-        if unknown := sorted({kernel.kind for kernel in found.values()} - known - _FUSED):
+        if unknown := sorted({kernel.kind for kernel in found.values()} - set(self.laws)):
             raise MisuseError(
                 f"{network.label}: the latency table has no kernel like {', '.join(unknown)}; it knows "
-                f"{', '.join(sorted(known)) or 'none'}. Measure the network (`benchmark`), or give `build_table` one "
-                "that has such kernels."
+                f"{', '.join(sorted(self.laws)) or 'none'}. Measure the network (`mobilenets bench`) instead."
             )
-        total = sum(self._kernel_ms(kernel) for kernel in found.values())
-        return max(self.factor * total + self.overhead_ms * len(found), 0.1 * total)
+        rows = dict.fromkeys(range(len(network.rows) + 1), 0.0)
+        for name, kernel in found.items():
+            rows[_row(name)] += self.kernel_ms(kernel)
+        return rows
 
-    def _kernel_ms(self, kernel: Kernel) -> float:
+    def kernel_ms(self, kernel: Kernel) -> float:
+        """Milliseconds of one kernel: its entry, else the law of its kind."""
         exact = self.entries.get(kernel.key)
         if exact is not None:
             return exact
-        if not self._laws:
-            self._laws = _fit_laws(self.entries)
-        law = self._laws.get(kernel.kind)
-        return float(np.exp(_features(kernel) @ law)) if law is not None else 0.0
+        return self.scale * rough_ms(kernel) * float(np.exp(features(kernel) @ np.asarray(self.laws[kernel.kind])))
+
+    def write(self, path: str | Path) -> None:
+        """As JSON, to be kept or shared."""
+        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1))
+
+    @staticmethod
+    def read(path: str | Path) -> LatencyTable:
+        """From a file that `write` made.
+
+        Raises:
+            MisuseError: no such file, another format, or damaged.
+        """
+        try:
+            return _from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise MisuseError(f"no such file: {path}.") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MisuseError(
+                f"{path}: not a latency table of this version (format {FORMAT}): {error}. `mobilenets latency build` "
+                "makes one."
+            ) from error
 
 
-def _features(kernel: Kernel) -> NDArray[np.float64]:
-    """Logs of the sizes, their squares and products. Channels in blocks of 8: what vector units work in."""
-    a, b, s = (
-        np.log(-(-kernel.in_channels // 8) * 8.0),
-        np.log(-(-kernel.out_channels // 8) * 8.0),
-        np.log(kernel.size),
+def table_key(device: str, runtime: str, precision: str, threads: int) -> str:
+    """What a table's numbers hold for, in words."""
+    return f"{device} | {runtime} {precision} | {threads} thread{'s' * (threads > 1)}"
+
+
+def _row(name: str) -> int:
+    """Number of the row of a kernel's name; 0 before the first."""
+    return 0 if name in (INPUT, "preprocess") else int(name[3 : name.index(".")])
+
+
+def _from_dict(data: Any) -> LatencyTable:
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is {data['format']!r}")
+    entries = _numbers(data["entries"])
+    laws = {str(kind): tuple(float(v) for v in law) for kind, law in data["laws"].items()}
+    if not entries or any(len(key.split()) != len(fields(Kernel)) for key in entries):
+        raise ValueError("its entries are no kernels")
+    if any(len(law) != len(PRIOR) for law in laws.values()) or {key.split()[0] for key in entries} != set(laws):
+        raise ValueError("its laws do not match its entries")
+    found = data["error"]
+    pairs = {str(k): (float(a), float(b)) for k, (a, b) in found["networks"].items()} if found else {}
+    return LatencyTable(
+        str(data["device"]),
+        str(data["runtime"]),
+        int(data["threads"]),
+        str(data["precision"]),
+        entries,
+        float(data["scale"]),
+        laws,
+        _numbers(data["measured"]),
+        TableError(float(found["median"]), float(found["p90"]), pairs) if found else None,
     )
-    t = np.log(kernel.stride)
-    # packed layouts want multiples of 4: others, as V1's unrounded channels, take a route that is several times slower
-    odd_in, odd_out = (float(channels % 4 != 0) for channels in (kernel.in_channels, kernel.out_channels))
-    return np.array([1.0, a, b, s, t, a * a, b * b, s * s, a * b, a * s, b * s, odd_in, odd_out])
 
 
-def _fit_laws(entries: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
-    """One ridge regression of log milliseconds per kind of kernel."""
-    groups: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
-    for key, milliseconds in entries.items():
-        kind, *sizes = key.split()
-        kernel = Kernel(kind, *(int(v) for v in sizes))
-        groups.setdefault(kind, []).append((_features(kernel), float(np.log(max(milliseconds, 1e-4)))))
-    laws = {}
-    for kind, samples in groups.items():
-        x = np.stack([features for features, _ in samples])
-        y = np.array([value for _, value in samples])
-        ridge = 1e-2 * np.eye(x.shape[1])
-        ridge[0, 0] = 1e-8
-        laws[kind] = np.linalg.solve(x.T @ x + ridge, x.T @ y)
-    return laws
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}

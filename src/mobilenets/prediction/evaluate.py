@@ -98,10 +98,24 @@ def evaluate(
     return evaluate_samples(predictor, samples, on_progress=on_progress)
 
 
+Batch = Callable[[Sequence[Sample], NDArray[np.uint8], NDArray[np.float32]], None]
+"""Told of samples, what the network saw of them (n, h, w, c) and what it said (n, classes)."""
+
+
 def evaluate_samples(
-    predictor: Predictor, samples: Sequence[Sample], *, on_progress: Callable[[int, int], None] | None = None
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_batch: Batch | None = None,
 ) -> Evaluation:
     """Score labelled files.
+
+    Args:
+        predictor: what to score.
+        samples: the files with their labels.
+        on_progress: called with (done, all).
+        on_batch: called with every batch's readable samples; see `mistakes.WorstMistakes`.
 
     Raises:
         DataError: none of them can be read.
@@ -113,9 +127,12 @@ def evaluate_samples(
     done = 0
     for batch, images, errors in loaded_batches([s.path for s in samples], predictor):
         skipped += errors.items()
-        kept += [by_path[path] for path in batch if path not in errors]
+        readable = [by_path[path] for path in batch if path not in errors]
+        kept += readable
         if len(images):
             probabilities.append(predictor.run(images))
+            if on_batch is not None:
+                on_batch(readable, images, probabilities[-1])
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(samples))

@@ -12,7 +12,7 @@ from typing import Any
 
 from mobilenets.errors import CheckpointError, MissingExtraError, UnknownNameError
 from mobilenets.runtime.quiet import quiet
-from mobilenets.runtime.session import ARITHMETICS, Description, Images, Probabilities, existing, first_line
+from mobilenets.runtime.session import ARITHMETICS, Description, Images, Probabilities, existing, first_line, in_batches
 
 SECTION = "mobilenets"
 """Of an IR's `rt_info`, where our metadata stands; `framework` has that of an ONNX file."""
@@ -22,7 +22,7 @@ class OpenVinoSession:
     """A `Session` on OpenVINO's CPU plugin."""
 
     runtime = "openvino"
-    batch: int | None = None
+    batch: int | None
 
     def __init__(self, model: Any, *, threads: int, precision: str, where: str) -> None:
         import openvino
@@ -35,6 +35,7 @@ class OpenVinoSession:
         about = Description.of(self.metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision if precision == "fp32" else _with_bf16(about.precision)
+        self.batch = 1 if model.input(0).get_partial_shape()[0].is_static else None
         self._requests: dict[int | None, Any] = {}
 
     @classmethod
@@ -83,6 +84,12 @@ class OpenVinoSession:
 
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        # quantized graphs whose number of images is free crash OpenVINO 2026.4
+        if len(images) > 1 and (self.batch == 1 or self.precision.startswith("int8")):
+            return in_batches(self._run, images, 1)
+        return self._run(images)
+
+    def _run(self, images: Images) -> Probabilities:
         fixed = 1 if len(images) == 1 else None
         if fixed not in self._requests:
             self._requests[fixed] = self.compiled(fixed).create_infer_request()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,21 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mobilenets.data.augment import augment, mix, plain
-from mobilenets.data.batches import eval_batches, train_order
+from mobilenets.data.augment import augment, mix
+from mobilenets.data.batches import train_order
 from mobilenets.data.cache import Squares
 from mobilenets.errors import DivergedError
-from mobilenets.metrics import mean_average_precision
 from mobilenets.model import MobileNet, normalise
 from mobilenets.model.synced import synchronise
 from mobilenets.training import rescue
 from mobilenets.training.distill import distillation_loss, softened
+from mobilenets.training.interrupt import interruptible
 from mobilenets.training.matching import Matching
 from mobilenets.training.optimizers import head_only, optimizer_for, rate_at
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.training.state import State, capture, restore, silent
+from mobilenets.training.validation import evaluated, score
 from mobilenets.watching import Epoch, Tick
 from mobilenets.weights import estimate_norm
 
@@ -183,7 +182,7 @@ class Training:
         self._good = capture(self)
         if on_checkpoint is not None:
             on_checkpoint()  # what was measured is a choice: a resume must not measure it again
-        with _interruptible() as stop:
+        with interruptible() as stop:
             while not self.done:
                 try:
                     self._until_validation(on_tick, on_checkpoint, checkpoint_s, stop)
@@ -468,60 +467,3 @@ class Training:
             fraction, self.step / self.steps_per_epoch, since["loss"] / max(since["steps"], 1.0),
             since["images"] / seconds, max(left, 0.0), since["wait"] / seconds,
         )  # fmt: skip
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets an event instead of falling into the middle of a step; a second one falls where it falls."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield asked
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def evaluated(model: MobileNet, pixels: Tensor) -> Tensor:
-    """Squares (uint8 n s s c) as the model's files will see them: cropped, resized, normalised (n c h w)."""
-    chosen = model.info.preprocessing
-    images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
-    return normalise(images, chosen)
-
-
-def predict_squares(
-    model: MobileNet, squares: Squares, batch_size: int = 64, *, world: World | None = None
-) -> tuple[Tensor, Tensor]:
-    """(probabilities (n, classes), labels (n,)) of decoded images, cropped and resized as the model's files will be.
-
-    Several processes take a part each, and all get all of them, none twice; they come in another order then.
-    """
-    world = world or World()
-    model.eval()
-    device = next(model.parameters()).device
-    probabilities, labels = [torch.zeros(0, model.network.classes)], [torch.from_numpy(squares.labels[:0].copy())]
-    with torch.inference_mode():
-        for i, (pixels, truth) in enumerate(eval_batches(squares, batch_size)):
-            if i % world.size == world.rank:
-                logits = model(evaluated(model, pixels.to(device)))
-                probabilities.append(model.probabilities(logits.float()).cpu())
-                labels.append(truth)
-    return world.gathered(torch.cat(probabilities)), world.gathered(torch.cat(labels))
-
-
-def score(model: MobileNet, squares: Squares, world: World) -> tuple[float, float]:
-    """(top-1 accuracy or mean average precision, cross-entropy) over the parts of all processes."""
-    probabilities, labels = predict_squares(model, squares, world=world)
-    if model.info.task == "multi-label":
-        loss = F.binary_cross_entropy(probabilities.clamp(1e-12, 1.0), labels)
-        return mean_average_precision(labels.numpy(), probabilities.numpy()), loss.item()
-    right = (probabilities.argmax(1) == labels).float().mean().item()
-    return right, F.nll_loss(probabilities.clamp_min(1e-12).log(), labels).item()

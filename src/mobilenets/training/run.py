@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mobilenets.data.cache import Squares, load_squares, native_size
@@ -20,33 +17,24 @@ from mobilenets.data.folder import Folder, open_folder
 from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
-from mobilenets.metrics import METRICS, SPOKEN, average_precision
-from mobilenets.model import MobileNet, load, save, versions, with_info
+from mobilenets.model import MobileNet, load, versions
 from mobilenets.table.rows import Network
-from mobilenets.training import pictures
 from mobilenets.training.distill import ask_teachers
 from mobilenets.training.finder import find_rate
-from mobilenets.training.loggers import Logger, open_loggers
-from mobilenets.training.loop import Training, predict_squares
+from mobilenets.training.keeping import CHECKPOINT_S, STATE, execute, run_files
+from mobilenets.training.loggers import open_loggers
+from mobilenets.training.loop import Training
 from mobilenets.training.matching import Matching
 from mobilenets.training.parallel import World, job, join, leave
 from mobilenets.training.recipe import Finetune, Recipe, recipe_named
 from mobilenets.training.speed import fastest_batch
 from mobilenets.training.start import Start, begin_from, calibrate, rebuilt
-from mobilenets.training.state import load_state, previous, save_state
-from mobilenets.watching import Epoch, Watcher
+from mobilenets.training.state import load_state, previous
+from mobilenets.watching import Watcher
 from mobilenets.weights.fetch import Address, fetch
 
-STATE = "resume.safetensors"
-FILES = (
-    "settings.json", "split.json", "metrics.csv", "best.safetensors", "last.safetensors", STATE,
-    previous(Path(STATE)).name, "curves.png", "confusion.png", "precision.png", "samples.png", "lr.png",
-)  # fmt: skip
-"""What a run folder may hold."""
 MARGIN = 1.15
 """Images are kept this much larger than the network's input, so that random crops do not have to be enlarged."""
-CHECKPOINT_S = 60.0
-"""Seconds between checkpoints: what a kill can cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +152,6 @@ def train(
         return _run(start, folder, chosen, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=False)
     finally:
         leave()
-
-
-def run_files(run: Path) -> list[Path]:
-    """The files of a run folder that a training writes."""
-    return [path for name in FILES if (path := run / name).is_file()]
 
 
 def _is_ours(run: Path) -> bool:
@@ -310,125 +293,3 @@ def _measured(start: Start, recipe: Recipe, squares: Squares, run: Path, watcher
             test.draw(run / "lr.png")
         watcher.note(f"learning rate {recipe.lr:.2g} (at batch size 64), by a range test: {run / 'lr.png'}")
     return recipe
-
-
-def execute(
-    training: Training, run: Path, watcher: Watcher, *, checkpoint_s: float = CHECKPOINT_S,
-    loggers: Sequence[Logger] = (),
-) -> MobileNet:  # fmt: skip
-    """Run a training to its end inside a folder: checkpoints, CSV, pictures, and the state a resume needs."""
-    keeper = _Keeper(training, run, watcher, loggers)
-    watcher.metric = SPOKEN[training.task]
-    watcher.phase(f"training {training.model.network.label}")
-    if not training.world.leads:
-        training.run(checkpoint_s=checkpoint_s)
-        training.world.wait()
-        return load(run / "best.safetensors")
-    try:
-        training.run(
-            on_tick=watcher.tick, on_epoch=keeper.record, on_checkpoint=keeper.checkpoint, on_note=watcher.note,
-            checkpoint_s=checkpoint_s,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        if training.whole:  # else the last checkpoint stays
-            save_state(training, run / STATE)
-            save(_with_metrics(training), run / "last.safetensors")
-        raise
-    finally:
-        for logger in loggers:
-            logger.close()
-    keeper.finish()
-    best = load(run / "best.safetensors")
-    _draw(best, training, best.info.classes, run)
-    for path in (run / STATE, previous(run / STATE)):
-        path.unlink(missing_ok=True)
-    training.world.wait()
-    return best
-
-
-class _Keeper:
-    """Writes what a training leaves behind; a disk that is full costs the file, not the training."""
-
-    def __init__(self, training: Training, run: Path, watcher: Watcher, loggers: Sequence[Logger]) -> None:
-        self.training, self.run, self.watcher, self.loggers = training, run, watcher, loggers
-        self.owed: MobileNet | None = None
-
-    def checkpoint(self) -> None:
-        """The state that a resume needs."""
-        try:
-            save_state(self.training, self.run / STATE)
-        except OSError as error:
-            self._missed(error)
-
-    def record(self, line: Epoch, best: bool) -> None:
-        """After a validation: checkpoints, the resume state, the CSV, the loggers."""
-        model = _with_metrics(self.training)
-        if best:
-            self.owed = model
-        try:
-            self._write_best()
-            save(model, self.run / "last.safetensors")
-            save_state(self.training, self.run / STATE)
-            _write_csv(self.training, self.run / "metrics.csv")
-        except OSError as error:
-            if self.owed is not None:
-                self.owed = _copied(self.owed)  # the average goes on moving
-            self._missed(error)
-        for logger in self.loggers:
-            logger.log(line)
-        self.watcher.epoch(line, best)
-
-    def finish(self) -> None:
-        """What is still owed; now a full disk is an error."""
-        self._write_best()
-        _write_csv(self.training, self.run / "metrics.csv")
-
-    def _write_best(self) -> None:
-        if self.owed is not None:
-            save(self.owed, self.run / "best.safetensors")
-            self.owed = None
-
-    def _missed(self, error: OSError) -> None:
-        self.watcher.note(
-            f"{self.run}: a checkpoint could not be written ({error.strerror or error}); the training goes on, the one "
-            "before is still there. Free some space."
-        )
-
-
-def _copied(model: MobileNet) -> MobileNet:
-    import copy
-
-    return copy.deepcopy(model)
-
-
-def _write_csv(training: Training, path: Path) -> None:
-    """The history, with the metric under its name."""
-    named = {f.name: f.name for f in fields(Epoch)} | {"val_score": f"val_{METRICS[training.task]}"}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(named.values())
-    writer.writerows(asdict(line).values() for line in training.history)
-    write_text(path, text.getvalue())
-
-
-def _with_metrics(training: Training) -> MobileNet:
-    metrics: dict[str, Any] = {}
-    if training.history:
-        line = training.history[-1]
-        metric = f"val_{METRICS[training.task]}"
-        metrics = {metric: line.val_score, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
-    return with_info(training.average, metrics=metrics, recipe=training.recipe.to_dict())
-
-
-def _draw(model: MobileNet, training: Training, classes: tuple[str, ...], run: Path) -> None:
-    val = training.val
-    probabilities, labels = (t.numpy() for t in predict_squares(model, val))
-    metric = SPOKEN[training.task]
-    pictures.curves(training.history, run / "curves.png", model.network.label, metric=metric)
-    if training.task == "multi-label":
-        pictures.precision(average_precision(labels, probabilities), classes, run / "precision.png")
-    else:
-        counts = np.zeros((len(classes), len(classes)), np.int64)
-        np.add.at(counts, (labels, probabilities.argmax(1)), 1)
-        pictures.confusion(counts, classes, run / "confusion.png")
-    pictures.samples(np.asarray(val.images), labels, probabilities, classes, run / "samples.png")

@@ -16,7 +16,7 @@ from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
-from mobilenets.training.loop import evaluated
+from mobilenets.training.validation import evaluated
 from mobilenets.weights import estimate_norm, pretrained, restore_norm
 from mobilenets.zoo import network as network_by_name
 

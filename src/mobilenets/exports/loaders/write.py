@@ -1,0 +1,102 @@
+"""The short programs of a bundle that show other languages how an artifact is fed, filled from its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
+from mobilenets.files import write_text
+from mobilenets.onnx.writer import IMAGE, PROBABILITIES
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.version import __version__
+
+FILES = ("loader.py", "loader.js", "loader.html", "Loader.kt", "README.md")
+"""What is written, beside `labels.json`."""
+_MODES = {1: ("L", "grey (the luma of colours)"), 3: ("RGB", "RGB"), 4: ("RGBA", "its four channels")}
+_SUPPORT = {"bilinear": 1, "bicubic": 2}
+
+
+def write_loaders(folder: str | Path, artifact: str, metadata: Mapping[str, str]) -> list[Path]:
+    """Write reference loaders in Python, JavaScript and Kotlin, the class names, and the bundle's README.
+
+    Args:
+        folder: of the bundle; a parity pack that lies there already is described in the README.
+        artifact: name of the ONNX file in the folder.
+        metadata: of the artifact, as its session has it: `classes`, `preprocessing` (JSON), `task`, `network`.
+
+    Raises:
+        MisuseError: the artifact is no ONNX file; another's runtime is not what the loaders use.
+        CheckpointError: metadata without readable classes or preprocessing.
+    """
+    if Path(artifact).suffix != ".onnx" or Path(artifact).name != artifact:
+        raise MisuseError(f"reference loaders run an .onnx file that lies beside them, got {artifact!r}.")
+    folder = Path(folder)
+    facts = _facts(artifact, metadata) | _pack_facts(folder)
+    write_text(folder / "labels.json", json.dumps(facts["classes"], ensure_ascii=False))
+    for name in FILES:
+        write_text(folder / name, _filled(name, facts))
+    return [folder / name for name in ("labels.json", *FILES)]
+
+
+def _facts(artifact: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the templates are filled with."""
+    try:
+        classes = list(json.loads(metadata["classes"]))
+        preprocessing = Preprocessing.from_dict(json.loads(metadata["preprocessing"]))
+    except (KeyError, ValueError, TypeError, MisuseError) as error:
+        raise CheckpointError(
+            f"{artifact}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` writes: "
+            f"{error}"
+        ) from error
+    mode, mode_name = _MODES[preprocessing.channels]
+    return {
+        "artifact": artifact,
+        "title": metadata.get("network", artifact),
+        "version": __version__,
+        "classes": classes,
+        "class_count": len(classes),
+        "several": metadata.get("task") == "multi-label",
+        "mode": mode,
+        "mode_name": mode_name,
+        "channels": preprocessing.channels,
+        "resolution": preprocessing.resolution,
+        "short_side": preprocessing.short_side,
+        "interpolation": preprocessing.interpolation,
+        "support": _SUPPORT[preprocessing.interpolation],
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "input": IMAGE,
+        "output": PROBABILITIES,
+    }
+
+
+def _pack_facts(folder: Path) -> dict[str, Any]:
+    """Numbers of the parity pack, or those that one would have."""
+    path = folder / "parity" / "parity.json"
+    pack = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    usual = {"tolerance": TOLERANCE, "down_first": DOWN_FIRST}
+    return {key: pack.get(key, value) for key, value in usual.items()} | {"pack_count": len(pack.get("images", ()))}
+
+
+def _filled(name: str, facts: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("mobilenets.exports.loaders", "files"),
+        autoescape=False,  # programs, not pages: each language quotes its own strings
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    templates.filters |= {"python": repr, "kotlin": _kotlin}
+    return templates.get_template(f"{name}.jinja").render(facts)
+
+
+def _kotlin(text: str) -> str:
+    """A string literal: JSON's, without Kotlin's templates."""
+    return json.dumps(text).replace("$", "\\$")

@@ -1,0 +1,343 @@
+"""One sitting of a `fit`: measure, search, train, export, time again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mobilenets.compression.ladder import Rung
+from mobilenets.compression.quantize import (
+    CALIBRATION,
+    Quantized,
+    Work,
+    decoded,
+    finished_rungs,
+    thinned,
+)
+from mobilenets.compression.techniques import Ground
+from mobilenets.data.cache import Squares
+from mobilenets.data.folder import Folder
+from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.exports import Verification, export, sample_images
+from mobilenets.fitting.budget import Budget
+from mobilenets.fitting.candidates import GONE, Candidate, choose, front, mark, mark_slow, spread, with_latency
+from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
+from mobilenets.fitting.proving import answers_on
+from mobilenets.fitting.reporting import Outcome
+from mobilenets.fitting.starting import Starts
+from mobilenets.fitting.state import State
+from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
+from mobilenets.model import MobileNet, load, save, with_info
+from mobilenets.precision import Precision, Scheme
+from mobilenets.search import successive_halving
+from mobilenets.table.rows import Network
+from mobilenets.training import STATE, Watcher, execute, load_splits
+from mobilenets.training.state import load_state
+
+TIMING_SHARE = 0.04
+"""Part of the training time that timing the candidates' training may take: on a busy machine it is slow too."""
+SEARCH_SHARE = 0.2
+"""Part of the time after measuring that goes to the search; the winner gets the rest."""
+SEARCH_WIDTH = 6
+"""Most candidates that are tried on the user's images."""
+WARM_IMAGES = 10.0
+"""A start from published weights counts as so many times the images: MobileNetV2 at 96 px had 78 % of CIFAR-10 right
+after 1.5 minutes from them, and less after 15 minutes from random ones. It only orders candidates."""
+LEAST_TRIAL_S = 10.0
+"""Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
+ASKED = 16
+"""Images whose answers on the device are held against those here."""
+INT8_SHARE = 0.15
+"""Part of the time left after the search that the ladder of int8 may take, with what it trains."""
+CLOSING_S = 8.0
+"""Kept for export, verification and the last measurement; scoring the artifact comes on top."""
+SCORED_PER_S = 800.0
+"""Images that are read and scored a second, to know when training must end; small ones go faster, large ones slower."""
+
+
+class Job:
+    """One sitting of a fit. Phases read what the state already holds, so that resuming skips what is done."""
+
+    def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
+        self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
+        self.device = device(state.device)
+        self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
+        self.begin = time.perf_counter()
+        self.spent_before = state.spent_s
+        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        self.tries = 0
+        self.quantized: Quantized | None = None
+        self.starts = Starts(state.weights, run / "search", folder, state.seed, watcher.note)
+        self.closing_s = CLOSING_S + scored / SCORED_PER_S
+
+    def left_s(self) -> float:
+        """Seconds of the user's minutes that are not used yet."""
+        return 60 * self.state.minutes - self.spent_before - (time.perf_counter() - self.begin)
+
+    def keep_time(self) -> None:
+        """Write the state with the time used so far."""
+        self.state.spent_s = self.spent_before + time.perf_counter() - self.begin
+        self.state.write()
+
+    def work(self, counted: list[Candidate]) -> Outcome:
+        """All phases, one after the other."""
+        torch.set_num_threads(os.cpu_count() or 1)
+        candidates = self.measure(counted)
+        chosen = self.choose(candidates)
+        on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
+        candidates = mark(candidates, on_front)
+        size = max(c.network.resolution for c in chosen)
+        train, val = load_splits(self.folder, size, self.watcher)
+        self.squares = train, val
+        winner, candidates = self.search(chosen, candidates, train, val)
+        while True:
+            model = self.train_winner(winner, train, val)
+            artifact, verification = self.export(model)
+            latency = self.time_again(artifact)
+            if self.fits(artifact, latency):
+                break
+            winner, candidates = self.step_down(winner, candidates, artifact, latency)
+        candidates = mark(candidates, [replace(winner, status="winner", measured=latency)])
+        answers = None
+        if self.state.device != "local":
+            self.watcher.phase(f"asking the artifact on {self.state.device}")
+            answers = answers_on(self.device, artifact, self.shown[:ASKED], threads=self.state.threads)
+        return Outcome(
+            winner, candidates, model, artifact, verification, latency, self.tries, train, val, answers, self.quantized,
+            self.starts.source_of(winner),
+        )  # fmt: skip
+
+    def measure(self, counted: list[Candidate]) -> list[Candidate]:
+        """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
+        threads = self.state.threads
+        self.watcher.phase("latency table of this device")
+        table = table_for(self.device, threads=threads, precision=self.timed, on_progress=self.watcher.advance)
+        if self.state.measured:
+            kept = [
+                replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))
+                for c in counted
+            ]
+            limit = self.budget.latency_ms
+            return kept if limit is None else mark_slow(kept, limit)
+        self.watcher.phase("measuring candidates")
+        known = with_latency(counted, self.budget, table, self.timed_networks)
+        self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
+        self.keep_time()
+        asked = [c for c in known if c.status != "enlarged"]
+        alive = [c for c in asked if c.status not in GONE]
+        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}")
+        return known
+
+    def timed_networks(self, networks: Sequence[Network]) -> list[Latency]:
+        """Latencies on the device, of networks with random weights."""
+        return time_networks(
+            self.device, networks, threads=self.state.threads, precision=self.timed, runs=50, limit_s=0.5,
+            on_progress=self.watcher.advance,
+        )  # fmt: skip
+
+    def choose(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The candidates of the search; a resumed run keeps those of its first sitting."""
+        if not self.state.chosen:
+            chosen = choose(candidates, self.learned(candidates), self.search_width())
+            self.state.chosen = [c.label for c in chosen]
+            self.keep_time()
+        by_label = {c.label: c for c in candidates}
+        return [by_label[label] for label in self.state.chosen]
+
+    def learned(self, candidates: Sequence[Candidate]) -> Callable[[Candidate], float]:
+        """Expected accuracy of each network on the front in the time that is left, by its training speed here."""
+        line = front([c for c in candidates if c.status not in GONE])
+        self.watcher.phase("timing training")
+        distinct = len(self.folder.splits["train"])
+        seconds = (1 - SEARCH_SHARE) * max(self.left_s() - self.closing_s, 5.0)
+        timed, until = self.state.train_s, time.perf_counter() + TIMING_SHARE * seconds
+        for i, candidate in enumerate(spread(line)):
+            if candidate.label not in timed and (time.perf_counter() < until or not timed):
+                timed[candidate.label] = seconds_per_image(candidate.network)
+            self.watcher.advance(i + 1, len(line))
+        self.keep_time()
+        # where there was no time to time one, it takes as long per mac as the others
+        per_mac = statistics.median([timed[c.label] / c.macs for c in line if c.label in timed] or [0.0])
+
+        def learned(candidate: Candidate) -> float:
+            images = seconds / timed.get(candidate.label, per_mac * candidate.macs)
+            images *= WARM_IMAGES if self.starts.warm(candidate) else 1.0
+            return 1 - expected_error(candidate.expected_top1, images, distinct)
+
+        return learned
+
+    def search_width(self) -> int:
+        """How many candidates the search has time for; at least 1, which is no search."""
+        seconds = SEARCH_SHARE * max(self.left_s() - self.closing_s, 0.0)
+        width = 1
+        while width < SEARCH_WIDTH and seconds / max(1, width.bit_length()) / (width + 1) >= LEAST_TRIAL_S:
+            width += 1
+        return width
+
+    def search(
+        self, chosen: list[Candidate], candidates: list[Candidate], train: Squares, val: Squares
+    ) -> tuple[Candidate, list[Candidate]]:
+        """Successive halving over the front, on the user's images; survivors go on from their weights."""
+        if self.state.winner is not None:  # a resumed run trains what it began to train
+            tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
+            known = mark(candidates, [c for c in tried if c.top1 is not None])
+            return next(c for c in known if c.label == self.state.winner), known
+        if len(chosen) == 1:
+            self.state.winner = chosen[0].label
+            return chosen[0], candidates
+        if not self.state.search_s:
+            left = self.left_s() - self.closing_s
+            self.state.search_s = max(SEARCH_SHARE * left, 2.0 * len(chosen))
+            self.state.final_s = max((1 - SEARCH_SHARE) * left, 5.0)
+        trained_s: dict[str, float] = {}
+
+        def evaluate(candidate: Candidate, share: float, rung: int) -> float:
+            label = candidate.label
+            key = f"{rung} {label}"
+            if key not in self.state.scores:
+                self.watcher.phase(f"search, round {rung}: {label}")
+                self.state.scores[key] = self.trial(candidate, share, train, val)
+                self.keep_time()
+            top1 = self.state.scores[key]
+            trained_s[label] = trained_s.get(label, 0.0) + share
+            whole = trained_s[label] + self.state.final_s
+            expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
+            self.watcher.note(
+                f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, "
+                f"{candidate.latency_ms:.2f} ms"
+            )
+            return expected
+
+        winner, _ = successive_halving(chosen, evaluate, seconds=self.state.search_s)
+        tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
+        self.state.winner = winner.label
+        self.keep_time()
+        return next(c for c in tried if c.label == winner.label), mark(candidates, tried)
+
+    def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
+        """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
+        training = self.starts.training(candidate, seconds, train, val)
+        best = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
+        save(with_info(best, recipe=training.recipe.to_dict()), self.starts.path(candidate))
+        return training.best_score
+
+    def train_winner(self, winner: Candidate, train: Squares, val: Squares) -> MobileNet:
+        """The rest of the time for the winner, in a run folder of its own; an interrupted one goes on."""
+        run = self.run / "train"
+        run.mkdir(exist_ok=True)
+        if self.state.trained == winner.label and (run / "best.safetensors").is_file():
+            return load(run / "best.safetensors")
+        share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0
+        seconds = max(share * (self.left_s() - self.closing_s), 5.0)
+        state = run / STATE
+        training = self.starts.training(winner, seconds, train, val)
+        if state.is_file():
+            load_state(training, state)
+            whole = training.seconds + seconds
+            training.recipe = replace(training.recipe, minutes=whole / 60)
+        model = execute(training, run, self.watcher)
+        self.state.trained = winner.label
+        self.keep_time()
+        return model
+
+    def export(self, model: MobileNet) -> tuple[Path, Verification]:
+        """Checkpoint and artifact, verified on the validation images."""
+        self.watcher.phase("exporting and verifying")
+        paths = [sample.path for sample in self.folder.splits["val"]]
+        self.shown = sample_images(model, paths)
+        save(model, self.run / "model.safetensors")
+        artifact, precision = self.run / "model.onnx", self.state.precision
+        verification = export(model, artifact, images=self.shown, precision="fp16" if precision == "fp16" else "fp32")
+        if precision != "int8":
+            return artifact, verification
+        done = self.quantized = self.quantize(model, artifact)
+        if done.verification is None:
+            self.watcher.note(f"no technique holds int8 within {100 * self.state.max_drop:g} points: float is kept.")
+            return artifact, verification
+        save(done.model, self.run / "model.safetensors")
+        return done.artifact, done.verification
+
+    def quantize(self, model: MobileNet, artifact: Path) -> Quantized:
+        """The ladder of int8, from the float file; a rung that an earlier sitting finished is not climbed again."""
+        run = self.run / "quantize"
+        run.mkdir(exist_ok=True)
+        asked = {"network": model.network.label, "max_drop": self.state.max_drop, "seed": self.state.seed}
+        finished: list[Rung] = []
+        with contextlib.suppress(MisuseError):
+            finished = finished_rungs(run, asked)
+        seed, val = self.state.seed, thinned(self.folder.splits["val"], self.state.seed)
+        self.watcher.phase("decoding validation images", len(val))
+        pixels, labels = decoded(val, model, self.watcher)
+        train = [sample.path for sample in thinned(self.folder.splits["train"], seed, CALIBRATION)]
+        minutes = max(self.left_s() - self.closing_s, 0.0) / 60
+        ground = Ground(
+            model, sample_images(model, train, limit=len(train)), lambda: self.squares, run, minutes, seed, wide=True,
+            watcher=self.watcher,
+        )  # fmt: skip
+        return Work(model, artifact, pixels, labels, ground, self.state.max_drop, asked, finished).result(Scheme())
+
+    def time_again(self, artifact: Path) -> Latency:
+        """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""
+        self.watcher.phase("timing the artifact")
+        latency = self.timed_artifact(artifact)
+        self.tries = 1
+        for _ in range(2):
+            if self.budget.latency_ms is None or latency.median_ms <= self.budget.latency_ms:
+                break
+            self.tries += 1
+            time.sleep(1.0)  # another process may have had the processor
+            latency = min(latency, self.timed_artifact(artifact), key=lambda v: v.median_ms)
+        return latency
+
+    def timed_artifact(self, artifact: Path) -> Latency:
+        """The artifact's latency on the device."""
+        return time_artifact(self.device, artifact, threads=self.state.threads, seconds=3.0)
+
+    def fits(self, artifact: Path, latency: Latency) -> bool:
+        """Whether what would be shipped meets the budget, by its real size and latency."""
+        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
+        large = self.budget.file_bytes is not None and artifact.stat().st_size > self.budget.file_bytes
+        return not slow and not large
+
+    def step_down(
+        self, winner: Candidate, candidates: list[Candidate], artifact: Path, latency: Latency
+    ) -> tuple[Candidate, list[Candidate]]:
+        """The next best candidate that is clearly faster and smaller; the artifact that is over is removed."""
+        size = artifact.stat().st_size
+        for path in (self.run / "model.onnx", self.run / "model.int8.onnx", *(self.run / "quantize").glob("*")):
+            path.unlink(missing_ok=True)
+        self.state.stepped_down.append(winner.label)
+        over = replace(winner, status="slow", measured=latency, reason="over the budget when timed again")
+        candidates = mark(candidates, [over])
+        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
+        large = self.budget.file_bytes is not None and size > self.budget.file_bytes
+        smaller = [
+            c
+            for c in candidates
+            if c.status in ("front", "tried")
+            and c.label not in self.state.stepped_down
+            and not (slow and c.latency_ms >= 0.9 * winner.latency_ms)
+            and not (large and c.file_bytes >= winner.file_bytes)
+        ]
+        if not smaller:
+            raise BudgetUnmetError(
+                f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, "
+                "and no smaller candidate is left. Was another program running? Raise the budget or try again."
+            )
+        down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
+        self.watcher.note(
+            f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): "
+            f"stepping down to {down.label}, with a quarter of the time on top"
+        )
+        (self.run / "train" / STATE).unlink(missing_ok=True)
+        self.state.winner = down.label
+        self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again
+        self.keep_time()
+        return down, candidates

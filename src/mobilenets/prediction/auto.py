@@ -1,0 +1,241 @@
+"""`--runtime auto`: the fastest runtime, on this machine, whose answers pass; measured once, then remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.data import decode, scenes
+from mobilenets.data.sources import Source
+from mobilenets.errors import DataError, MisuseError, MobileNetsError
+from mobilenets.files import cache_folder, write_text
+from mobilenets.latency import processor
+from mobilenets.latency.runner import time_call
+from mobilenets.runtime import Session, open_artifact, runtimes_of
+
+Images = NDArray[np.uint8]
+
+CHANGE = 0.01
+"""Largest mean change of the probability that an image's most likely class has, against the file in its own runtime
+and fp32. Of a model that is as often right as it says, this is the change of its accuracy: one point."""
+SAMPLE, LEAST = 16, 8
+"""Images of the user's that decide, and how many there must be at least."""
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A file in a runtime, with the arithmetic of its float operators."""
+
+    path: Path
+    runtime: str
+    arithmetic: str = "fp32"
+
+    @property
+    def label(self) -> str:
+        """File, runtime and arithmetic in words."""
+        return f"{self.path.name} in {self.runtime}" + (f" {self.arithmetic}" if self.arithmetic != "fp32" else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of an option: median milliseconds of one image, and how far its answers lie from the reference's."""
+
+    label: str
+    median_ms: float | None
+    change: float | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The fastest option that passed, and what all of them did.
+
+    Attributes:
+        path: the file.
+        runtime: what it runs in.
+        arithmetic: of its float operators.
+        tried: all options, fastest first, those that failed last.
+        remembered: whether an earlier measurement answered.
+    """
+
+    path: Path
+    runtime: str
+    arithmetic: str
+    tried: tuple[Tried, ...]
+    remembered: bool = False
+
+    def __str__(self) -> str:
+        times = ", ".join(f"{t.label} {t.median_ms:.2f} ms" for t in self.tried if t.median_ms is not None)
+        kept = " (measured before)" if self.remembered else ""
+        return f"runtime auto: {Option(self.path, self.runtime, self.arithmetic).label}{kept}; of {times}"
+
+
+def options(model: Path) -> list[Option]:
+    """What can be tried: a file in every runtime that reads it; of a bundle, every file that was verified.
+
+    The first one is the reference: its own runtime, fp32.
+
+    Raises:
+        MisuseError: a folder that is no bundle, or one in which nothing was verified.
+    """
+    paths = _verified(model) if model.is_dir() else [model]
+    found = []
+    for path in paths:
+        for runtime in runtimes_of(path):
+            found.append(Option(path, runtime))
+            if runtime == "openvino":
+                found.append(Option(path, runtime, "bf16"))
+    return found
+
+
+def _verified(bundle: Path) -> list[Path]:
+    """Files of a bundle that can run here and agreed with their model, fp32 first."""
+    try:
+        listed = json.loads((bundle / "artifacts.json").read_text(encoding="utf-8"))["artifacts"]
+        good = [a for a in listed if (a.get("verification") or {}).get("passed")]
+        good.sort(key=lambda a: (a["precision"] != "fp32", a["format"] != "onnx"))
+        paths = [bundle / a["file"] for a in good]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MisuseError(
+            f"{bundle} is a folder, but no bundle of `mobilenets export` ({error}): name a file in it."
+        ) from error
+    if not paths:
+        raise MisuseError(f"{bundle}: none of its files was verified on a machine like this. Export again.")
+    return paths
+
+
+def choose(
+    model: Path, images: Images, *, threads: int = 1, note: Callable[[str], None] | None = None, fresh: bool = False
+) -> tuple[Choice, Session]:
+    """The fastest of what is installed whose answers pass, opened.
+
+    Runtimes are timed in interleaved rounds, so that a busy moment hits all of them.
+
+    Args:
+        model: an exported file, or a bundle's folder.
+        images: uint8 (n, h, w, c), preprocessed; their answers decide what passes.
+        threads: threads inside an operator.
+        note: told what was chosen.
+        fresh: measure even where a choice is remembered.
+
+    Raises:
+        MisuseError: no such file, or a kind that no runtime reads.
+        CheckpointError: the reference itself cannot be loaded.
+    """
+    able = options(model)
+    key = _key(able, threads)
+    choice = None if fresh else _remembered(key, able)
+    if choice is None:
+        choice = _measured(able, images, threads)
+        with suppress(OSError):  # a full disk costs the next call two seconds, not this one its end
+            write_text(_cached(key), json.dumps(_to_dict(choice, model), indent=1))
+    if note is not None:
+        note(str(choice))
+    return choice, open_artifact(choice.path, threads=threads, runtime=choice.runtime, precision=choice.arithmetic)
+
+
+def _measured(able: Sequence[Option], images: Images, threads: int) -> Choice:
+    reference = open_artifact(able[0].path, threads=threads, runtime=able[0].runtime)
+    expected = reference.run(images)
+    sessions, changes = {able[0]: reference}, {able[0]: 0.0}
+    failed: list[Tried] = []
+    for option in able[1:]:
+        try:
+            session = open_artifact(option.path, threads=threads, runtime=option.runtime, precision=option.arithmetic)
+            changes[option] = _change(expected, session.run(images))
+        except MobileNetsError as error:  # not installed, or not able
+            failed.append(Tried(option.label, None, None, str(error).splitlines()[0]))
+            continue
+        if changes[option] <= CHANGE:
+            sessions[option] = session
+        else:
+            failed.append(Tried(option.label, None, changes[option], f"answers change by {changes[option]:.3f}"))
+    times = _interleaved_ms(sessions, images[:1])
+    order = sorted(times, key=lambda option: times[option])
+    best = order[0]
+    done = [Tried(option.label, times[option], changes[option]) for option in order]
+    return Choice(best.path, best.runtime, best.arithmetic, (*done, *failed))
+
+
+def _interleaved_ms(sessions: Mapping[Option, Session], image: Images, rounds: int = 5) -> dict[Option, float]:
+    """Median milliseconds of one image; every round has some runs of each session."""
+    found: dict[Option, list[float]] = {option: [] for option in sessions}
+    for _ in range(rounds):
+        for option, session in sessions.items():
+            found[option] += time_call(partial(session.run, image), runs=20, warmup_s=0.03, limit_s=0.15)
+    return {option: float(np.median(times)) for option, times in found.items()}
+
+
+def _change(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Mean absolute change of the probability of the class that the reference holds most likely."""
+    rows, top = np.arange(len(expected)), expected.argmax(1)
+    change = float(np.abs(expected[rows, top] - found[rows, top]).mean())
+    return change if np.isfinite(change) else float("inf")
+
+
+def _key(able: Sequence[Option], threads: int) -> str:
+    """What a choice holds for: the files, this processor, its runtimes' versions, the threads."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    parts = [str(FORMAT), processor(), str(threads), str(CHANGE)]
+    for package in ("onnxruntime", "openvino", "ai-edge-litert", "executorch", "torch"):
+        with suppress(PackageNotFoundError):
+            parts.append(f"{package} {version(package)}")
+    parts += [f"{o.runtime} {o.arithmetic} {hashlib.sha256(o.path.read_bytes()).hexdigest()}" for o in able]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _cached(key: str) -> Path:
+    return cache_folder() / "runtime" / f"{key}.json"
+
+
+def _to_dict(choice: Choice, model: Path) -> dict[str, Any]:
+    chosen = {"file": choice.path.name, "runtime": choice.runtime, "arithmetic": choice.arithmetic}
+    return {"model": str(model), **chosen, "tried": [asdict(tried) for tried in choice.tried]}
+
+
+def _remembered(key: str, able: Sequence[Option]) -> Choice | None:
+    try:
+        kept = json.loads(_cached(key).read_text(encoding="utf-8"))
+        tried = tuple(Tried(**values) for values in kept["tried"])
+        wanted = (kept["file"], kept["runtime"], kept["arithmetic"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    option = next((o for o in able if (o.path.name, o.runtime, o.arithmetic) == wanted), None)
+    return None if option is None else Choice(option.path, option.runtime, option.arithmetic, tried, remembered=True)
+
+
+def open_auto(
+    model: str | Path,
+    files: Sequence[Source],
+    *,
+    threads: int,
+    note: Callable[[str], None] | None = None,
+) -> Session:
+    """`choose` by a user's own images: the first sixteen that can be read, and generated scenes where those are few.
+
+    Raises:
+        MisuseError: a checkpoint, or a kind that no runtime reads.
+    """
+    path = Path(model)
+    if path.suffix == ".safetensors":
+        raise MisuseError(f"--runtime auto chooses among runtimes of exported files; {path} is a checkpoint.")
+    contract = open_artifact(options(path)[0].path).preprocessing
+    images = []
+    for file in files[:SAMPLE]:
+        with suppress(DataError):
+            images.append(decode.load_image(file, contract))
+    for seed in range(LEAST - len(images)):
+        drawn = decode.as_channels(scenes.scene(seed, size=contract.resolution).image, contract.channels)
+        images.append(decode.resize_crop(drawn, contract))
+    return choose(path, np.stack(images), threads=threads, note=note)[1]
