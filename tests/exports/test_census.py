@@ -45,7 +45,9 @@ def test_float_files_have_no_int8(suffix: str, artifact_of: Made, toy: MobileNet
     assert found.islands == ()
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".c", *(pytest.param(s, marks=pytest.mark.slow) for s in (".tflite", ".pte"))])
+@pytest.mark.parametrize(
+    "suffix", [".onnx", ".xml", ".c", *(pytest.param(s, marks=pytest.mark.slow) for s in (".tflite", ".pte"))]
+)
 def test_every_kernel_is_int8(suffix: str, artifact_of: Made, toy: MobileNet) -> None:
     found = census(toy, artifact_of(suffix, "int8"))
     assert found.quantized >= kernels(toy)

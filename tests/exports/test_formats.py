@@ -24,8 +24,8 @@ from mobilenets.model import MobileNet, arrays, build, with_info
 from mobilenets.onnx.weights import chains_of, deployed_weight
 from mobilenets.precision import Scheme
 from mobilenets.runtime import litert, open_artifact
-from mobilenets.table import scale, with_classes
 from mobilenets.table import json as table_json
+from mobilenets.table import scale, with_classes
 from mobilenets.table.nodes import Convolution
 from mobilenets.zoo import INDEX
 
@@ -217,7 +217,7 @@ def test_wrong_weights_in_c(artifact_of: Made, toy: MobileNet, tmp_path: Path) -
     assert not result.passed
     assert ".c files do not tell" in str(result)
     path.write_text(path.read_text().replace("static float activated", "static flaot activated"))
-    with pytest.raises(CheckpointError, match="cannot compile it: .*flaot"):
+    with pytest.raises(CheckpointError, match=r"cannot compile it: .*flaot"):
         verify(toy, path, stripes(6)[0])
 
 
@@ -257,7 +257,9 @@ def test_int8_that_lost_its_accuracy_fails(toy: MobileNet, tmp_path: Path) -> No
     """Ranges from one grey image are no ranges."""
     images, labels = stripes(30, seed=9)
     grey = np.full((1, 32, 32, 3), 128, np.uint8)
-    with pytest.raises(VerificationError, match=r"top-1 .*% of the model's .*1\.0% less allowed; the first node") as caught:
+    with pytest.raises(
+        VerificationError, match=r"top-1 .*% of the model's .*1\.0% less allowed; the first node"
+    ) as caught:
         export(toy, tmp_path / "m.onnx", images=images, labels=labels, precision="int8", calibration=grey)
     assert caught.value.exit_code == 1
     with pytest.raises(VerificationError, match=r"names the model's class on .*at least 90% wanted"):
@@ -284,7 +286,7 @@ def test_what_belongs_to_a_file_fails_with_it(toy: MobileNet, tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".tflite", ".pte"])
 def test_int8_wants_images(suffix: str, toy: MobileNet, tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="int8 .* takes its ranges from images: give some hundred .*--data DATA"):
+    with pytest.raises(MisuseError, match=r"int8 .* takes its ranges from images: give some hundred .*--data DATA"):
         write(toy, tmp_path / f"m{suffix}", precision="int8")
     with pytest.raises(MisuseError, match="ranges from images"):
         export(toy, tmp_path / f"m{suffix}", precision="int8", calibration=np.zeros((0, 32, 32, 3), np.uint8))
@@ -308,7 +310,13 @@ def test_precisions_that_a_format_does_not_have(toy: MobileNet, tmp_path: Path) 
     ],
 )
 def test_a_missing_extra_answers_with_its_pip_line(
-    suffix: str, precision: str, package: str, extra: str, toy: MobileNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str,
+    precision: str,
+    package: str,
+    extra: str,
+    toy: MobileNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'mobilenets\[{extra}\]'") as caught:
