@@ -217,11 +217,12 @@ def test_a_table_of_this_machine(folder: Path) -> None:
         )
         assert table.device == link.name
         assert table.runtime == link.runtimes["onnxruntime"]
-    assert told[-1][0] == told[-1][1] == len(table.measured) + 1
+    assert told[-1][0] == told[-1][1] == len(table.measured) + len(table.measured) // building.AGAIN + 2
     assert set(table.measured) == {a.label for a in artifacts(SMALL)}
     assert all(value > 0 and math.isfinite(value) for value in (*table.entries.values(), *table.measured.values()))
     assert table.error is not None
-    assert list(table.error.networks) == [small("mobilenet_v1", 0.5).label]
+    (label,) = table.error.networks
+    assert label.startswith(small("mobilenet_v1", 0.5).label)
 
 
 def test_a_build_that_was_stopped_goes_on(folder: Path) -> None:
@@ -236,7 +237,7 @@ def test_a_build_that_was_stopped_goes_on(folder: Path) -> None:
     with LOCAL.connect() as link:
         table = build_table(LOCAL, link, [*SMALL, small("mobilenet_v2", 0.35)], check=[])
     assert set(before) < set(table.measured)
-    assert all(table.measured[label] == value for label, value in before.items())
+    assert all(table.measured[label] <= value for label, value in before.items())
     building.keep(table)
     assert not list(folder.rglob("*.part.json"))
 
@@ -319,5 +320,5 @@ def test_a_device_without_onnxruntime() -> None:
     class Bare:
         name, cores, runtimes = "bare", 1, {}
 
-    with pytest.raises(DeviceError, match="local: .*pip install numpy onnxruntime"):
+    with pytest.raises(DeviceError, match=r"local: .*pip install numpy onnxruntime"):
         building.onnx_runtime(LOCAL, Bare())

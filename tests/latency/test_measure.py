@@ -78,9 +78,7 @@ def test_int8_is_int8() -> None:
 def test_models_take_turns(artifact: Path) -> None:
     models = [Model.of(artifact), Model.random(small("mobilenet_v2", 0.35))]
     with LOCAL.connect() as link, loaded(link, models, threads=1) as timings:
-        seen = []
-        for _ in interleave(timings, rounds=3, limit_s=0.01):
-            seen.append([len(timing.rounds) for timing in timings])
+        seen = [[len(timing.rounds) for timing in timings] for _ in interleave(timings, rounds=3, limit_s=0.01)]
     assert seen == [[1, 1], [2, 2], [3, 3]]
 
 
@@ -105,7 +103,7 @@ def test_what_cannot_be_loaded(artifact: Path, tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_told_of(artifact: Path) -> None:
     with LOCAL.connect() as link:
-        with pytest.raises(DeviceError, match="local: .*"):
+        with pytest.raises(DeviceError, match=r"local: .*"):
             link.ask({"do": "load", "model": "m", "process": "m", "files": [("m.onnx", 0)], "threads": -3,
                       "runtime": "onnxruntime", "precision": None}, [b""])  # fmt: skip
         assert link.ask({"do": "hello"})["name"] == link.name, "others go on"

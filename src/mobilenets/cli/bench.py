@@ -63,6 +63,8 @@ def run(
         raise MisuseError("name the models to time: exported files, checkpoints or networks.")
     rounds = max(ROUNDS, math.ceil(seconds / TURN_S))
     timings, complete = _measure(where, chosen, threads, rounds, seconds / rounds)
+    if not timings:
+        return INTERRUPTED
     results = [_result(timing, sustained) for timing in timings]
     doubts = _doubts(timings)
     if json:
@@ -117,10 +119,8 @@ def _measure(
     except KeyboardInterrupt:
         # the device is in the middle of an answer: it was left, not asked to free its models
         whole = min((len(timing.rounds) for timing in timings), default=0)
-        if not whole:
-            raise
         err.print(f"interrupted: {whole} of {rounds} rounds were measured.")
-        return timings, False
+        return timings if whole else [], False
     return timings, True
 
 

@@ -58,15 +58,12 @@ def run(
 
 def _measure(networks: list[Network]) -> list[Latency | None]:
     """Latency of each network, one after the other, with a bar: some take seconds."""
-    from rich.progress import track
+    from mobilenets.cli.progress import Display
+    from mobilenets.latency import device, time_networks
 
-    from mobilenets.latency import time_network
-
-    err = stderr()
-    return [
-        time_network(network)
-        for network in track(networks, "measuring latency", console=err, disable=not err.is_terminal, transient=True)
-    ]
+    with Display() as display:
+        display.phase("measuring latency", len(networks))
+        return [*time_networks(device("local"), networks, on_progress=display.advance)]
 
 
 def _plot(costs: list[Cost], latencies: list[Latency | None], path: Path) -> None:

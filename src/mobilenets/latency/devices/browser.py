@@ -36,7 +36,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--js-flags=--expose-gc",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
 )
 PAGE = Path(__file__).with_name("page.html")
 START_S = 60.0
@@ -120,7 +121,8 @@ class BrowserLink:
         for (name, _), data in zip(command.get("files", ()), payload, strict=True):
             self._server.files[f"{model}/{name}"] = data
         self._server.commands.put(command)
-        reply = self._wait(self._browser.patience_s + 2 * command.get("limit_s", 0.0))
+        patience_s = START_S if command["do"] == "hello" else self._browser.patience_s
+        reply = self._wait(patience_s + 2 * command.get("limit_s", 0.0))
         for name, _ in command.get("files", ()):
             del self._server.files[f"{model}/{name}"]
         if "error" in reply:
