@@ -65,6 +65,9 @@ def test_a_bundle_has_a_manifest(toy: MobileNet, tmp_path: Path, monkeypatch: py
     assert set(rows["c", "fp32"]["sha256"]) == {"model_fp32.c", "model_fp32.h"}
     assert rows["coreml", "fp32"]["file"] is None and rows["coreml", "fp32"]["error"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    pack = json.loads((tmp_path / "parity" / "parity.json").read_text())
+    assert len(pack["images"]) == 8
+    assert "model_fp32.onnx" in (tmp_path / "loader.py").read_text()
 
 
 @pytest.fixture
