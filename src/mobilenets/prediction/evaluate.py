@@ -78,6 +78,8 @@ def evaluate(
     *,
     split: str | None = None,
     threads: int | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a checkpoint, an exported file or a model in memory on labelled images.
@@ -87,13 +89,15 @@ def evaluate(
         data: a data set in one of the formats, with splits or without.
         split: of a data set with splits; None takes test, else val.
         threads: processors to use; None takes all.
+        runtime: of an exported file; None takes the format's own.
+        precision: of float arithmetic in an exported file; None is fp32.
         on_progress: called with (done, all).
 
     Raises:
         DataError: classes that the model does not know, or no readable image.
         MisuseError: no such model or folder.
     """
-    predictor = open_model(model, threads=threads)
+    predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
     samples = labelled(Path(data), predictor.classes, split=split)
     return evaluate_samples(predictor, samples, on_progress=on_progress)
 

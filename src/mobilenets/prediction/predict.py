@@ -54,6 +54,8 @@ def predict(
     *,
     top: int = 5,
     threads: int | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Prediction]:
     """Label image files.
@@ -63,6 +65,8 @@ def predict(
         paths: files, folders (searched through) or globs.
         top: how many classes to list for each file.
         threads: processors to use; None takes all.
+        runtime: of an exported file; None takes the format's own.
+        precision: of float arithmetic in an exported file; None is fp32.
         on_progress: called with (done, all).
 
     Raises:
@@ -71,7 +75,7 @@ def predict(
     """
     if top < 1:
         raise MisuseError(f"`top` (={top}) must be at least 1.")
-    predictor = open_model(model, threads=threads)
+    predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
     files = decode.find_images([paths] if isinstance(paths, str | Path) else paths)
     found: list[Prediction] = []
     for batch, images, errors in loaded_batches(files, predictor):
