@@ -281,6 +281,16 @@ def test_what_belongs_to_a_file_fails_with_it(toy: MobileNet, tmp_path: Path) ->
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin", "m.xml"]
 
 
+def test_a_file_that_does_not_load_is_kept(toy: MobileNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenets.exports.onnx_.serialized", lambda *_: b"garbage")
+    with pytest.raises(
+        VerificationError, match=r"m\.onnx does not run after writing: ONNX Runtime cannot load it"
+    ) as caught:
+        export(toy, tmp_path / "m.onnx", images=stripes(2)[0])
+    assert str(tmp_path / "m.failed.onnx") in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.failed.onnx"]
+
+
 # Requests that cannot be fulfilled.
 
 
