@@ -217,7 +217,7 @@ def test_wrong_weights_in_c(artifact_of: Made, toy: MobileNet, tmp_path: Path) -
     assert not result.passed
     assert ".c files do not tell" in str(result)
     path.write_text(path.read_text().replace("static float activated", "static flaot activated"))
-    with pytest.raises(CheckpointError, match="cannot compile it: .*flaot"):
+    with pytest.raises(CheckpointError, match=r"cannot compile it: .*flaot"):
         verify(toy, path, stripes(6)[0])
 
 
@@ -281,12 +281,22 @@ def test_what_belongs_to_a_file_fails_with_it(toy: MobileNet, tmp_path: Path) ->
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin", "m.xml"]
 
 
+def test_a_file_that_does_not_load_is_kept(toy: MobileNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenets.exports.onnx_.serialized", lambda *_: b"garbage")
+    with pytest.raises(
+        VerificationError, match=r"m\.onnx does not run after writing: ONNX Runtime cannot load it"
+    ) as caught:
+        export(toy, tmp_path / "m.onnx", images=stripes(2)[0])
+    assert str(tmp_path / "m.failed.onnx") in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.failed.onnx"]
+
+
 # Requests that cannot be fulfilled.
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".tflite", ".pte"])
 def test_int8_wants_images(suffix: str, toy: MobileNet, tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="int8 .* takes its ranges from images: give some hundred .*--data DATA"):
+    with pytest.raises(MisuseError, match=r"int8 .* takes its ranges from images: give some hundred .*--data DATA"):
         write(toy, tmp_path / f"m{suffix}", precision="int8")
     with pytest.raises(MisuseError, match="ranges from images"):
         export(toy, tmp_path / f"m{suffix}", precision="int8", calibration=np.zeros((0, 32, 32, 3), np.uint8))

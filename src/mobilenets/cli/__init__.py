@@ -22,7 +22,7 @@ VERBS: dict[str, str] = {
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
     "predict": "Label images with a checkpoint or an exported file.",
     "quantize": "int8 that holds its accuracy: techniques tried and scored until one passes.",
-    "export": "Write a checkpoint as ONNX with preprocessing inside, and verify it.",
+    "export": "Write a checkpoint in one format or in several, preprocessing inside, each proven in its own runtime.",
     "convert": "Take the tensors out of a pickle (.pth) and write them as safetensors.",
     "bench": "Measure the latency of exported files, checkpoints or networks on a device.",
     "latency": "The latency table of a device: built by timing, read to predict.",

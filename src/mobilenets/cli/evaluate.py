@@ -20,22 +20,30 @@ def run(
     *,
     split: str | None = None,
     threads: int | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
     json: bool = False,
 ) -> None:
     """Score a checkpoint or an exported file on labelled images.
 
     Args:
-        model: a checkpoint (.safetensors) or an exported file (.onnx).
+        model: a checkpoint (.safetensors) or an exported file (.onnx, .xml, .tflite, .pte, .pt2).
         data: class folders, a table of paths and labels, shards: what `fit` takes.
         split: which one of a folder with splits; test unless given, else val.
         threads: processors to use; all unless given.
+        runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
+            given; auto measures those that are installed and takes the fastest whose answers pass.
+        precision: of float arithmetic: fp32 unless given; OpenVINO has bf16, too.
         json: one JSON object on stdout.
     """
     from mobilenets.prediction import evaluate
 
     with Display() as display:
         display.phase("evaluating")
-        result = evaluate(model, data, split=split, threads=threads, on_progress=display.advance)
+        result = evaluate(
+            model, data, split=split, threads=threads, runtime=runtime, precision=precision,
+            on_progress=display.advance, on_note=display.note,
+        )  # fmt: skip
         if split is None and data.is_dir() and not _has_splits(data):
             display.note(f"{data} has no test/ or val/: all its images are scored, those of a training among them.")
         for path, reason in result.skipped[:5]:

@@ -92,7 +92,10 @@ def _several(
     folder = out if out is not None else run_folder(None, "export")
     with Display() as display:
         found = _gathered(model, data, images, int8="int8" in precisions)
-        made = bundle(model, folder, plan=plan, max_drop=max_drop, on_artifact=_shown(display), **found)
+        made = bundle(
+            model, folder, plan=plan, max_drop=max_drop, on_artifact=_shown(display), examples=_examples(data, images),
+            **found,
+        )  # fmt: skip
     failed = [artifact for artifact in made if artifact.error]
     if json:
         print_json({"folder": str(folder), "artifacts": [artifact.to_dict() for artifact in made]})
@@ -101,6 +104,20 @@ def _several(
     for artifact in failed:
         display.note(f"{artifact.format} {artifact.precision} failed: {artifact.error}")
     return 1 if failed else 0
+
+
+def _examples(data: str | None, images: list[str] | None) -> Sequence[Any]:
+    """Image files for the parity pack."""
+    from mobilenets.data import decode
+    from mobilenets.data.formats import read_data
+
+    if images:
+        return decode.find_images(images)
+    if data is None:
+        return ()
+    splits = read_data(data, need_classes=1).splits
+    entries = splits.get("test") or splits.get("val") or next(iter(splits.values()))
+    return [entry.source for entry in entries]
 
 
 def _shown(display: Display) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenets.errors import VerificationError
+from mobilenets.errors import CheckpointError, VerificationError
 from mobilenets.exports.bundle import Artifact, bundle, planned
 from mobilenets.exports.census import Census, census
 from mobilenets.exports.departures import first_departure
@@ -85,7 +85,12 @@ def export(
     failed = failed_name(path)
     with replacing_artifact(path) as temporary:
         write_as(format, module, temporary, precision, calibration, scheme)
-        result = verify(module, temporary, pixels, tolerance=tolerance, labels=labels, max_drop=max_drop)
+        try:
+            result = verify(module, temporary, pixels, tolerance=tolerance, labels=labels, max_drop=max_drop)
+        except CheckpointError as error:
+            move(temporary, failed)
+            said = str(error).removeprefix(f"{temporary}: ")
+            raise VerificationError(f"{path} does not run after writing: {said} It is kept as {failed}.") from error
         if not result.passed:
             move(temporary, failed)
             raise VerificationError(f"{path} disagrees with the model: {result}. It is kept as {failed}.", result)

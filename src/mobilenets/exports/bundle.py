@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilenets.data.sources import Source
 from mobilenets.errors import MobileNetsError, UnknownNameError, VerificationError
 from mobilenets.exports.census import Census, census
 from mobilenets.exports.formats import FORMATS, Format, check_precision
@@ -19,6 +20,7 @@ from mobilenets.exports.write import check_images
 from mobilenets.files import write_text
 from mobilenets.model import MobileNet, versions
 from mobilenets.precision import Precision, Scheme
+from mobilenets.runtime import open_artifact
 from mobilenets.runtime.session import Images
 
 FORMAT = "mobilenets-artifacts/1"
@@ -80,6 +82,7 @@ def bundle(
     scheme: Scheme = Scheme(),  # noqa: B008 - frozen
     max_drop: float = MAX_DROP,
     name: str = "model",
+    examples: Sequence[Source] = (),
     on_artifact: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> tuple[Artifact, ...]:
     """Write and prove a model in several formats; one that fails does not stop the others.
@@ -94,6 +97,7 @@ def bundle(
         scheme: how int8 is made.
         max_drop: what int8 may lose of the metric.
         name: of the files.
+        examples: image files that the parity pack takes eight of; generated scenes where none are given.
         on_artifact: told what comes next, how many are done, and of how many.
 
     Raises:
@@ -106,7 +110,20 @@ def bundle(
         path = folder / f"{name}_{precision}{format.suffix}"
         made.append(_artifact(model, path, format, precision, images, labels, calibration, scheme, max_drop))
     write_manifest(folder, model, made)
+    _write_companions(folder, model, made, examples)
     return tuple(made)
+
+
+def _write_companions(folder: Path, model: MobileNet, made: Sequence[Artifact], examples: Sequence[Source]) -> None:
+    """A parity pack and reference loaders of the bundle's ONNX file, the most exact one, where there is one."""
+    file = next((artifact.file for artifact in made if artifact.format == "onnx" and artifact.file), None)
+    if file is None:
+        return
+    from mobilenets.exports.loaders import write_loaders, write_parity_pack
+
+    session = open_artifact(folder / file)
+    write_parity_pack(folder, examples, session.preprocessing, session.run, session.classes)
+    write_loaders(folder, file, session.metadata)
 
 
 def planned(

@@ -118,7 +118,9 @@ class Job:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
-        table = table_for(self.device, threads=threads, precision=self.timed, on_progress=self.watcher.advance)
+        table = table_for(
+            self.device, threads=threads, precision=self.timed, quick=True, on_progress=self.watcher.advance
+        )
         if self.state.measured:
             kept = [
                 replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))
