@@ -16,6 +16,7 @@ from mobilenets.data.cache import Squares
 from mobilenets.model import MobileNet, addressed, deploy
 from mobilenets.precision import Scheme
 from mobilenets.quantization.pt2e import corrected, xnnpack_rules
+from mobilenets.runtime.quiet import quiet
 from mobilenets.training import Finetune, Training
 from mobilenets.training.distill import ask_teachers
 from mobilenets.watching import Watcher
@@ -88,15 +89,17 @@ def rounding(model: MobileNet, scheme: Scheme) -> nn.Module:
         MissingExtraError: without torchao.
     """
     rules, inner = xnnpack_rules()
-    from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
-
     size, channels = model.network.resolution, model.network.in_channels
-    shape = ({0: torch.export.Dim.DYNAMIC},)
-    program = torch.export.export(_Inside(model).eval(), (torch.zeros(2, channels, size, size),), dynamic_shapes=shape)
+    sample = torch.zeros(2, channels, size, size)
     config = rules.get_symmetric_quantization_config(is_per_channel=scheme.per_channel, is_qat=True)
     inner.set_global(config)
     quantizer = corrected(inner, config.output_activation, scheme.keep_float | scheme.wide)
-    graph: Any = prepare_qat_pt2e(program.module(check_guards=False), quantizer)
+    with quiet():
+        from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+        shape = ({0: torch.export.Dim.DYNAMIC},)
+        program = torch.export.export(_Inside(model).eval(), (sample,), dynamic_shapes=shape)
+        graph: Any = prepare_qat_pt2e(program.module(check_guards=False), quantizer)
     for node in graph.graph.nodes:
         if "batch_norm" in str(node.target):
             node.args = (*node.args[:5], False, *node.args[6:])  # statistics stay, although the rest trains

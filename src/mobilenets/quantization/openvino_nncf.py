@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator
 from typing import Any, assert_never
 
 import numpy as np
@@ -15,6 +11,7 @@ from mobilenets.errors import MissingExtraError, MisuseError
 from mobilenets.onnx.calibration import KEPT
 from mobilenets.onnx.quantized import PREPROCESSING, check_addresses, check_images
 from mobilenets.precision import Calibration, Scheme
+from mobilenets.runtime.quiet import quiet
 
 
 def quantize_openvino(model: Any, images: NDArray[np.uint8], scheme: Scheme | None = None) -> Any:
@@ -49,7 +46,7 @@ def quantize_openvino(model: Any, images: NDArray[np.uint8], scheme: Scheme | No
     check_addresses(scheme, set().union(*addresses.values()))
     kept = scheme.keep_float | scheme.wide | set(PREPROCESSING)
     ignored = [name for name, known in addresses.items() if known & kept]
-    with _quiet():
+    with quiet():  # progress bars, a log
         return nncf.quantize(
             model,
             nncf.Dataset([image[None] for image in images]),
@@ -98,17 +95,3 @@ def _estimator(method: Calibration) -> Any:
             return RangeEstimatorParametersSet.HISTOGRAM
         case _:
             assert_never(method)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """NNCF without its progress bars and its log."""
-    import nncf
-
-    before = logging.getLogger("nncf").level
-    nncf.set_log_level(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.getLogger("nncf").setLevel(before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from mobilenets.model import Deployed, addressed
 from mobilenets.onnx.calibration import Histogram
 from mobilenets.onnx.quantized import check_addresses, check_images
 from mobilenets.precision import Calibration, Scheme
+from mobilenets.runtime.quiet import quiet
 
 Backend = Literal["executorch", "litert", "onnx"]
 """Whose operators are quantized, and how: each has a quantizer of its own."""
@@ -47,13 +47,12 @@ def quantize_pt2e(
     network = module.network.network
     check_images(images, (network.resolution, network.resolution, network.in_channels))
     check_addresses(scheme, (node.name for node in module.network.nodes))
-    quantizer = _quantizer(backend, scheme)
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    with quiet():
+        quantizer = _quantizer(backend, scheme)
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    prepared = prepare_pt2e(traced(module, images), quantizer)
-    _observe(prepared, images, scheme.calibration)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of observers in parts that a quantizer then leaves in float
+        prepared = prepare_pt2e(traced(module, images), quantizer)
+        _observe(prepared, images, scheme.calibration)
         # LiteRT's converter wants to see weights in float, with their quantization behind them
         converted: nn.Module = convert_pt2e(prepared, fold_quantize=backend != "litert")
     return converted
@@ -131,8 +130,7 @@ def xnnpack_rules() -> tuple[Any, Any]:
         MissingExtraError: without torchao.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it points to ExecuTorch's, which is 500 MB
+        with quiet():  # it points to ExecuTorch's, which is 500 MB
             from torchao.testing.pt2e import _xnnpack_quantizer as rules
 
             return rules, rules.XNNPACKQuantizer()
