@@ -95,12 +95,13 @@ def test_predict_and_evaluate_choose(model: Path, tmp_path: Path) -> None:
     said: list[str] = []
     plain = mn.predict(model, tmp_path / "photos")
     chosen = mn.predict(model, tmp_path / "photos", runtime="auto", on_note=said.append)
-    assert [p.label for p in chosen] == [p.label for p in plain] and said[0].startswith("runtime auto: model.onnx in")
+    assert [p.label for p in chosen] == [p.label for p in plain]
+    assert said[0].startswith("runtime auto: model.onnx in")
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "m.onnx").write_bytes(model.read_bytes())
-    listed = [{"file": "m.onnx", "format": "onnx", "precision": "fp32", "verification": {"passed": True}},
-              {"file": "no.onnx", "format": "onnx", "precision": "int8", "verification": {"passed": False}}]  # fmt: skip
-    (bundle / "artifacts.json").write_text(json.dumps({"artifacts": listed}))
+    good = {"file": "m.onnx", "format": "onnx", "precision": "fp32", "verification": {"passed": True}}
+    bad = {"file": "no.onnx", "format": "onnx", "precision": "int8", "verification": {"passed": False}}
+    (bundle / "artifacts.json").write_text(json.dumps({"artifacts": [good, bad]}))
     assert [p.label for p in mn.predict(bundle, tmp_path / "photos")] == [p.label for p in plain]
     assert mn.evaluate(bundle, tmp_path / "photos").images == 2

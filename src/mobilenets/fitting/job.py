@@ -13,19 +13,14 @@ from pathlib import Path
 import torch
 
 from mobilenets.compression.ladder import Rung
-from mobilenets.compression.quantize import (
-    CALIBRATION,
-    Quantized,
-    Work,
-    decoded,
-    finished_rungs,
-    thinned,
-)
+from mobilenets.compression.quantize import decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
+from mobilenets.compression.work import Quantized, Work
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
+from mobilenets.exports.samples import CALIBRATION
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import GONE, Candidate, choose, front, mark, mark_slow, spread, with_latency
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
