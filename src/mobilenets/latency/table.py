@@ -35,6 +35,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shuffle,
@@ -104,6 +106,10 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             return Kernel("add", node.shape[0], node.shape[0], size, 1)
         case Concat():
             return Kernel("concat", node.shape[0], node.shape[0], size, 1)
+        case Resize():
+            return Kernel("resize", node.shape[0], node.shape[0], size, 1)
+        case PerAnchor():
+            return Kernel("per_anchor", node.shape[1], node.shape[1], node.shape[0], 1)
         case BatchNorm() | Scale():
             return Kernel("norm", node.shape[0], node.shape[0], size, 1)
         case Softmax() | LayerNorm() | DynamicRelu() | Shuffle():
