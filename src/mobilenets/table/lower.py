@@ -78,7 +78,10 @@ def _filled(network: Network, *, training: bool) -> Graph:
                 "has no height and width: only Linear can."
             )
         if len(graph.shape) == 2:
-            raise MisuseError(f"{network.name}: {type(row).__name__} in row {number} follows BoxPredictor, which ends.")
+            raise MisuseError(
+                f"{network.name}: {type(row).__name__} in row {number} follows BoxPredictor, which ends the rows: "
+                "put it before."
+            )
         _lower_row(graph, row)
         graph.reached.setdefault(graph.total_stride, graph.value)
     return graph

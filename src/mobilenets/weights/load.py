@@ -9,9 +9,10 @@ from typing import get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mobilenets.errors import MisuseError
+from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.model import MobileNet, build, evaluating, with_info
 from mobilenets.model.store import read_safetensors
 from mobilenets.preprocessing import Interpolation, Preprocessing
@@ -64,6 +65,22 @@ def load_weights(
     model.load_state_dict(state | kept)
     recipe = {"weights": str(path), "origin": converted.origin.name, "folded": converted.folded, "fresh": fresh}
     return with_channels(with_info(model, recipe=recipe), table.in_channels).eval()
+
+
+def load_anchors(path: str | Path) -> NDArray[np.float32]:
+    """The anchors that a TensorFlow detector's file brings: (anchors, 4), centre x, centre y, width, height.
+
+    `heads.anchors` computes them. Those of a quantized model are rounded, and its answers hold for the rounded ones.
+
+    Raises:
+        MisuseError: no such file.
+        CheckpointError: a damaged file, or one without anchors.
+    """
+    tensors, _ = read_safetensors(Path(path))
+    found = tensors.get("anchors")
+    if found is None or found.ndim != 2 or found.shape[1] != 4:
+        raise CheckpointError(f"{path}: it holds no `anchors` of shape (n, 4): take `heads.anchors(network)`.")
+    return found.float().numpy()[:, [1, 0, 3, 2]]  # y x h w to x y w h
 
 
 def _model(
