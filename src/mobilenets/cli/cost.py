@@ -22,6 +22,7 @@ def run(
     width: float = 1.0,
     resolution: int | None = None,
     classes: int | None = None,
+    reduced_tail: bool = False,
     by: Literal["node", "row"] = "node",
     json: bool = False,
     csv: bool = False,
@@ -29,17 +30,18 @@ def run(
     """Count a network: parameters, macs, bytes, peak activation memory.
 
     Args:
-        network: name in the index, or a table file (.json).
+        network: name in the index, or a table file (.json); `ssdlite_mobilenet_v2` is one with a head.
         width: width multiplier.
         resolution: height and width of the input, in pixels.
         classes: outputs of the classifier.
+        reduced_tail: half the channels between C4 and C5, as MobileNetV3's detectors and segmenters have it.
         by: a line for every node that runs, or for every row of the printed table.
         json: one JSON object on stdout.
         csv: the layers as comma-separated values on stdout.
     """
     if json and csv:
         raise MisuseError("`--json` and `--csv` were both given, and stdout holds one of them: choose one.")
-    counted = count(resolve(network, width, resolution, classes))
+    counted = count(resolve(network, width, resolution, classes, reduced=reduced_tail))
     layers = node_lines(counted) if by == "node" else row_lines(counted)
     if json:
         print_json({**totals(counted), "conventions": CONVENTIONS, "layers": layers})

@@ -174,7 +174,8 @@ class Cost:
         for number, row in enumerate(network.rows, 1):
             nodes = sums.get(number, [])
             out = nodes[-1].output_shape if nodes else shape
-            out = shape if len(out) == 2 else out  # a row that ends in tokens lets the map flow on as it is
+            # a row that ends in tokens lets the map flow on as it is; a detector's last row has values of anchors
+            out = shape if len(out) == 2 and number < len(network.rows) else out
             rows.append(RowCost(number, row, shape, out, *_totals(nodes)))
             shape = out
         return tuple(rows)
