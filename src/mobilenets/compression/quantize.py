@@ -14,7 +14,7 @@ from mobilenets.compression.techniques import Ground
 from mobilenets.compression.work import Quantized, Work
 from mobilenets.data import decode
 from mobilenets.data.cache import Squares
-from mobilenets.data.folder import Sample, labelled, open_folder
+from mobilenets.data.folder import Sample, labelled, open_folder, relabelled
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
 from mobilenets.errors import DataError, MisuseError
@@ -99,7 +99,7 @@ def quantize(
     watcher.started(run)
 
     def squares() -> tuple[Squares, Squares]:
-        folder = open_folder(data, seed=seed)
+        folder = relabelled(open_folder(data, seed=seed), module.info.classes)
         return load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
 
     watcher.phase("decoding validation images", len(samples))
@@ -148,9 +148,7 @@ def scored_samples(data: str | Path, model: MobileNet, seed: int) -> tuple[Sampl
         folder = open_folder(data, seed=seed)
     except DataError:  # one image a class, or one class: nothing to train on, but it can be scored
         return thinned(labelled(Path(data), classes), seed)
-    if folder.classes == classes:
-        return thinned(folder.splits["val"], seed)
-    return thinned(labelled(Path(data), classes), seed)
+    return thinned(relabelled(folder, classes).splits["val"], seed)
 
 
 def thinned(samples: Sequence[Sample], seed: int, most: int = SCORED) -> tuple[Sample, ...]:

@@ -108,6 +108,7 @@ class Work:
         self.quantized = artifact.with_suffix(f".int8{artifact.suffix}")
         self.known = {rung.name: rung for rung in finished}
         self.rungs: list[Rung] = []
+        self.since = time.perf_counter()
         self.metric = SPOKEN[model.info.task]
 
     def result(self, scheme: Scheme, *, every: bool = False) -> Quantized:
@@ -117,7 +118,7 @@ class Work:
             write(self.model, self.artifact)
         self.float_score = self.score(self.artifact)
         self.watcher.note(f"float: {self.metric} {self.float_score.metric:.2%} on {len(self.pixels)} images")
-        start = Made(self.model, scheme)
+        start, self.since = Made(self.model, scheme), time.perf_counter()
         climbed = climb(start, techniques(self.ground), self.judge, every=every, on_rung=self.told)
         best = climbed.best
         verification = None
@@ -183,7 +184,6 @@ class Work:
         """Write and score a try; one that an earlier sitting scored is not scored again."""
         if attempt.name in self.known:
             return self.known[attempt.name]
-        begin = time.perf_counter()
         score, failure = None, ""
         if attempt.made is not None:
             self.watcher.phase(attempt.name)
@@ -194,11 +194,13 @@ class Work:
                 if not self.rungs:  # the first try: this format does not work here at all
                     raise
                 failure = str(error).splitlines()[0]
-        rung = judged(attempt, score, self.float_score.metric, self.max_drop, time.perf_counter() - begin)
+        seconds = time.perf_counter() - self.since  # what made the try, training among it, counts too
+        rung = judged(attempt, score, self.float_score.metric, self.max_drop, seconds)
         return rung if not failure else judged(Try(attempt.name, attempt.what, None, failure), None, 0.0, 0.0, 0.0)
 
     def told(self, rung: Rung) -> None:
         """Write a finished rung down, and tell of it."""
+        self.since = time.perf_counter()
         self.rungs.append(rung)
         state = {"asked": self.asked, "rungs": [rung.to_dict() for rung in self.rungs]}
         write_text(self.ground.run / "quantize.json", json.dumps(state, indent=2))
