@@ -123,7 +123,7 @@ TOY = Network(
     rows=(
         Conv(3, 8, Act.HSWISH, 2),
         Bottleneck(3, 16, 8, True, Act.RELU, 2),
-        Bottleneck(3, 24, 8, False, Act.HSWISH, 1),
+        Bottleneck(3, 24, 8, False, Act.RELU6, 1),
         Bottleneck(5, 24, 16, True, Act.HSWISH, 2),
         Conv(1, 32, Act.HSWISH, 1),
         Pool(),

@@ -60,7 +60,10 @@ def _converted(ct: Any, model: MobileNet, precision: Precision) -> Any:
     network, info = model.network, model.info
     size = network.resolution
     sample = torch.zeros(1, network.in_channels, size, size)
-    program = torch.export.export(_OfPixels(Deployed(model)), (sample,)).run_decompositions({})
+    program = torch.export.export(_OfPixels(Deployed(model)), (sample,)).run_decompositions(
+        {torch.ops.aten.channel_shuffle.default: _shuffled}
+    )
+    _with_float_bounds(program.graph)
     classify = info.task == "classify" and bool(info.classes)
     compute = ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16
     return ct.convert(
@@ -73,6 +76,19 @@ def _converted(ct: Any, model: MobileNet, precision: Precision) -> Any:
         minimum_deployment_target=ct.target.iOS16,
         skip_model_load=True,
     )
+
+
+def _shuffled(x: Tensor, groups: int) -> Tensor:
+    """Channels interleaved, in operators that coremltools has."""
+    n, channels, height, width = x.shape
+    return x.view(n, groups, channels // groups, height, width).transpose(1, 2).reshape(n, channels, height, width)
+
+
+def _with_float_bounds(graph: Any) -> None:
+    """ReLU6 is exported with whole numbers as its bounds, which coremltools refuses beside floats."""
+    for node in graph.nodes:
+        if node.op == "call_function" and "hardtanh" in str(node.target):
+            node.args = (node.args[0], *(float(bound) for bound in node.args[1:]))
 
 
 def _input(ct: Any, shape: tuple[int, ...]) -> Any:
