@@ -16,7 +16,7 @@ from making import lively, pixels, small
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.model import arrays, build
 from mobilenets.onnx import to_onnx
-from mobilenets.onnx.calibration import calibrate
+from mobilenets.onnx.calibration import Histogram, calibrate
 from mobilenets.onnx.quantized import quantize_onnx
 from mobilenets.precision import Calibration, Scheme
 from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
@@ -81,6 +81,21 @@ def test_a_method_gives_ranges_inside_those_seen(v3: bytes, images: np.ndarray, 
     assert all(seen[n][0] - 1e-4 <= low <= high <= seen[n][1] + 1e-4 for n, (low, high) in ranges.items())
     narrower = [n for n in seen if ranges[n][1] - ranges[n][0] < 0.98 * (seen[n][1] - seen[n][0])]
     assert bool(narrower) == (method != "minmax")
+
+
+def test_entropy_clips_few_numbers_only() -> None:
+    """A gate's values, none near 0: clipped where they begin, one full bin would be told by one full bin exactly."""
+    generator = np.random.default_rng(0)
+    gate = np.concatenate([[0.16], generator.uniform(0.3, 0.74, 20_000)]).astype(np.float32)
+    histogram = Histogram((float(gate.min()), float(gate.max())), "entropy")
+    histogram.add(gate)
+    assert histogram.range()[1] > 0.72
+    tails = np.concatenate([generator.normal(0, 1, 50_000), generator.normal(0, 8, 50)]).astype(np.float32)
+    histogram = Histogram((float(tails.min()), float(tails.max())), "entropy")
+    histogram.add(tails)
+    low, high = histogram.range()
+    assert max(-low, high) < 0.6 * np.abs(tails).max(), "what is rare is clipped"
+    assert (np.abs(tails) > max(-low, high)).mean() < 0.01
 
 
 def test_percentile_leaves_out_what_is_rare() -> None:

@@ -14,6 +14,9 @@ from mobilenets.precision import Calibration
 BINS = 2048
 KEPT = 99.99
 """Per cent of a value's numbers that `percentile` keeps in range."""
+CLIPPED = 0.01
+"""Largest part of the numbers that `entropy` may clip, zeros aside. Without a bound a gate whose values all lie between
+0.16 and 0.74 was clipped at 0.16, where one filled bin describes one filled bin: 24 % right instead of 82 %."""
 
 Images = NDArray[np.uint8]
 Values = NDArray[np.float32]
@@ -132,13 +135,15 @@ def _percentile(counts: Counts, whole: tuple[float, float]) -> tuple[float, floa
 
 
 def _least_divergence(counts: Counts, whole: tuple[float, float]) -> tuple[float, float]:
-    """The clipping of magnitudes that loses the least information, in Kullback-Leibler divergence.
+    """The clipping of magnitudes that loses the least information, in Kullback-Leibler divergence, of those allowed.
 
     Source: Migacz, 8-bit inference with TensorRT, 2017.
     """
     low, high = whole
     levels = 256 if low >= 0 else 128
-    candidates = range(levels, BINS + 1, 16)
+    inside = np.cumsum(counts) - counts[0]
+    least = int(np.searchsorted(inside, (1 - CLIPPED) * inside[-1])) + 1
+    candidates = [kept for kept in range(levels, BINS + 1, 16) if kept >= least]
     best = min(candidates, key=lambda kept: _divergence(counts, kept, levels))
     limit = max(-low, high) * best / BINS
     return max(low, -limit), min(high, limit)

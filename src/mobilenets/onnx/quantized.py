@@ -99,6 +99,7 @@ def with_ranges(proto: Any, ranges: Ranges, scheme: Scheme, *, only: str | None 
         list(OPERATORS),
         {
             "OpTypesToExcludeOutputQuantization": ["Gemm"],
+            "MatMulConstBOnly": True,  # products of two activations, attention, stay in float
             "TensorQuantOverrides": {name: [{"quant_type": QuantType.QUInt16}] for name in wide},
             "UseQDQContribOps": bool(wide),  # the standard's are 8-bit below opset 21
         },
