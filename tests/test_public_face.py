@@ -7,7 +7,7 @@ import mobilenets as mn
 
 NAMES = {
     "MobileNetsError", "Network", "benchmark", "build", "cost", "evaluate", "export", "fit", "load", "network",
-    "networks", "predict", "save", "scale", "train",
+    "networks", "predict", "quantize", "save", "scale", "train",
 }  # fmt: skip
 
 

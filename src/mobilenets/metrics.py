@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["classify", "multi-label"]
-"""One class an image (softmax, accuracy), or any number of them (sigmoids, mean average precision)."""
+Task = Literal["classify", "multi-label", "detect", "segment"]
+"""One class an image (softmax, accuracy), any number of them (sigmoids, mean average precision), boxes, or masks."""
 
 METRICS: dict[str, str] = {"classify": "top1", "multi-label": "map"}
 """A task's metric, as files name it."""

@@ -228,3 +228,15 @@ def test_explain_says_when_nothing_is_saved(capsys: pytest.CaptureFixture[str]) 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(ran_json(capsys, "list", "*v3*")["networks"]) == 4
+
+
+def test_heads_are_named_before_their_backbone(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = ran_json(capsys, "show", "ssdlite_mobilenet_v2", "--classes", "3")
+    assert (shown["network"], shown["classes"], shown["resolution"]) == ("ssdlite_mobilenet_v2", 3, 320)
+    assert shown["rows"][-1]["operator"] == "boxes dw 3x3 + 1x1, 3+6+6+6+6+6 anchors"
+    counted = ran_json(capsys, "cost", "lraspp_mobilenet_v3_large", "--reduced-tail", "--classes", "19")
+    assert counted["params"] == 1_746_878
+    listed = ran_json(capsys, "list", "deeplabv3_*v2")["networks"]
+    assert [net["name"] for net in listed] == ["deeplabv3_mobilenet_v2"]
+    assert "21 classes of pixels" in ran(capsys, "list", "deeplabv3_*v2")
+    assert "Did you mean ssdlite_mobilenet" in refused(capsys, "cost", "ssdlite_mobilenet_v9")

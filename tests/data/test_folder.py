@@ -1,10 +1,11 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mobilenets.data.folder import Sample, labelled, open_folder
+from mobilenets.data.folder import Sample, labelled, open_folder, relabelled
 from mobilenets.errors import DataError, MisuseError
 
 
@@ -195,6 +196,19 @@ def test_labelled_uses_the_models_order(tmp_path):
     samples = labelled(make(tmp_path, cat=1, dog=2), ["dog", "emu", "cat"])
     assert [s.label for s in samples] == [0, 0, 2]
     assert isinstance(samples[0], Sample)
+
+
+def test_relabelled_has_the_models_classes_in_their_order(tmp_path):
+    folder = open_folder(make(tmp_path, cat=3, dog=3))
+    found = relabelled(folder, ["dog", "emu", "cat"])
+    assert found.classes == ("dog", "emu", "cat")
+    for split, samples in found.splits.items():
+        assert [s.path for s in samples] == [s.path for s in folder.splits[split]]
+        assert {(s.path.parent.name, s.label) for s in samples} == {("cat", 2), ("dog", 0)}
+    with pytest.raises(DataError, match=r"1 labels are no class of the model: \+dog -emu "):
+        relabelled(folder, ["cat", "emu"])
+    several = replace(folder, multi_label=True, splits={"train": (Sample(tmp_path / "a.jpg", (0, 1)),)})
+    assert relabelled(several, ["dog", "cat"]).splits["train"][0].label == (0, 1)
 
 
 def test_labelled_takes_test_then_val_then_all(tmp_path):

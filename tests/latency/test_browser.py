@@ -18,6 +18,7 @@ from mobilenets.errors import DeviceError, MisuseError, UnknownNameError
 from mobilenets.latency import device
 from mobilenets.latency.devices import browser
 from mobilenets.latency.devices.browser import Browser
+from mobilenets.latency.devices.renderer import Turn, between
 from mobilenets.latency.devices.serving import serving
 from mobilenets.latency.measure import Model, interleave, loaded
 from mobilenets.onnx import random_weights, to_onnx
@@ -102,6 +103,13 @@ def test_a_browser_that_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         device("browser").connect(),
     ):
         pass
+
+
+def test_the_busiest_page_tells_how_long_it_waited() -> None:
+    before = {1: Turn(100, 10), 2: Turn(0, 0)}
+    assert between(before, {1: Turn(110, 10), 2: Turn(60, 20), 3: Turn(999, 0)}) == (2, 0.25)
+    assert between(before, {3: Turn(1, 1)}) is None
+    assert between(before, before) is None
 
 
 def test_no_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, folder: Path, synthetic: LatencyTab
     """Builds that give the synthetic table under this machine's name; a list with one item for each."""
     builds: list[int] = []
 
-    def build(where, link, *, threads, precision, on_progress=None):
+    def build(where, link, *, threads, precision, on_progress=None, quick=False):
         builds.append(threads)
         return replace(
             synthetic, device=link.name, runtime=link.runtimes["onnxruntime"], threads=threads, precision=precision

@@ -9,7 +9,7 @@ import pytest
 
 from making import pixels, small
 from mobilenets.errors import DeviceError, MisuseError
-from mobilenets.latency import Latency, benchmark, device, time_artifact, time_network, time_networks
+from mobilenets.latency import Latency, benchmark, device, time_artifact, time_networks
 from mobilenets.latency.measure import Model, interleave, loaded, probabilities
 from mobilenets.latency.runner import time_call
 from mobilenets.onnx import random_weights, to_onnx
@@ -37,7 +37,7 @@ def test_timing_counts_its_calls() -> None:
 
 
 def test_a_latency_says_of_what() -> None:
-    latency = time_network(small("mobilenet_v3_small", 0.25), runs=12)
+    (latency,) = time_networks(LOCAL, [small("mobilenet_v3_small", 0.25)], runs=12)
     assert latency.min_ms <= latency.median_ms <= latency.p90_ms
     assert latency.runs == 15  # five rounds of three
     assert Latency(**latency.to_dict()) == latency
@@ -52,6 +52,7 @@ def test_a_file_alone_has_its_own_memory_and_times(artifact: Path) -> None:
     assert latency.first_ms is not None and latency.first_ms > 0
     assert latency.peak_bytes is None or 10e6 < latency.peak_bytes < 1e9
     assert len(latency.rounds_ms) == 5
+    assert latency.waited is not None and 0 <= latency.waited < 1
     assert latency.spread >= 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from mobilenets.onnx.calibration import calibrate
 from mobilenets.onnx.quantized import quantize_onnx
 from mobilenets.precision import Calibration, Scheme
 from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
+from mobilenets.table import scale
+from mobilenets.zoo import INDEX
 
 CLASSES = ("ash", "beech", "cedar", "elm")
 
@@ -102,6 +106,28 @@ def test_named_nodes_stay_in_float_and_no_others(v3: bytes, images: np.ndarray) 
     assert not stays_float(every, "row04.project.bn")
     assert stays_float(kept, "row04.project.bn")
     assert not stays_float(kept, "row03.project.bn")
+
+
+@pytest.mark.parametrize("layer", ["row03.depthwise", "row03.project", "row10.linear"])
+def test_onnxruntime_leaves_float_layers_alone(layer: str, tmp_path: Path) -> None:
+    """It would give their weights one int8 scale when it loads the file."""
+    import onnxruntime
+
+    address = f"{layer}.conv" if layer != "row10.linear" else "row10.linear"
+    network = scale(INDEX["mobilenet_v2"], 0.35, 32)
+    network = replace(network, rows=(*network.rows[:8], *network.rows[-2:]))
+    model = lively(build(network, CLASSES))
+    data = to_onnx(network, arrays(model), model.info.preprocessing, CLASSES).SerializeToString()
+    kept = quantize_onnx(data, pixels(4, 32), Scheme(keep_float=frozenset({address})))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(kept, options, providers=["CPUExecutionProvider"])
+    loaded = onnx.load(tmp_path / "loaded.onnx")
+    floats = {i.name for i in loaded.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    (node,) = (n for n in loaded.graph.node if n.name == (address if "linear" in layer else f"{layer}.bn"))
+    assert node.input[1] in floats
 
 
 def test_wide_values_have_16_bits(v3: bytes, images: np.ndarray) -> None:

@@ -68,12 +68,14 @@ def test_answers_that_change_too_much_do_not_pass(
 def test_a_users_images_decide_and_few_are_filled_up(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_text("no image")
-    assert open_auto(model, [broken], threads=1).classes == ("a", "b", "c")
+    assert open_auto(model, lambda _: [broken], threads=1).classes == ("a", "b", "c")
 
 
 def test_misuse(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="is a checkpoint"):
-        open_auto(tmp_path / "best.safetensors", [], threads=1)
+    with pytest.raises(MisuseError, match="export it first"):
+        open_auto(tmp_path / "best.safetensors", lambda _: [])
+    with pytest.raises(MisuseError, match="leave out 'bf16'"):
+        open_auto(model, lambda _: [], precision="bf16")
     with pytest.raises(MisuseError, match="no bundle of `mobilenets export`"):
         choose(tmp_path, np.zeros((1, 64, 64, 3), np.uint8))
     (tmp_path / "artifacts.json").write_text(json.dumps({"artifacts": []}))
@@ -81,3 +83,25 @@ def test_misuse(model: Path, tmp_path: Path) -> None:
         choose(tmp_path, np.zeros((1, 64, 64, 3), np.uint8))
     with pytest.raises(MisuseError, match="unknown kind of exported file"):
         choose(tmp_path / "x.txt", np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_predict_and_evaluate_choose(model: Path, tmp_path: Path) -> None:
+    """By `auto`, and for a bundle's folder, in which only what was verified counts."""
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (80, 70), (90, 10, 200)).save(tmp_path / "photos" / name / "1.png")
+    said: list[str] = []
+    plain = mn.predict(model, tmp_path / "photos")
+    chosen = mn.predict(model, tmp_path / "photos", runtime="auto", on_note=said.append)
+    assert [p.label for p in chosen] == [p.label for p in plain]
+    assert said[0].startswith("runtime auto: model.onnx in")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "m.onnx").write_bytes(model.read_bytes())
+    good = {"file": "m.onnx", "format": "onnx", "precision": "fp32", "verification": {"passed": True}}
+    bad = {"file": "no.onnx", "format": "onnx", "precision": "int8", "verification": {"passed": False}}
+    (bundle / "artifacts.json").write_text(json.dumps({"artifacts": [good, bad]}))
+    assert [p.label for p in mn.predict(bundle, tmp_path / "photos")] == [p.label for p in plain]
+    assert mn.evaluate(bundle, tmp_path / "photos").images == 2

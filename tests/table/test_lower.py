@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenets.errors import MisuseError
-from mobilenets.table import Act, Network, dilate, lower, round_channels, row_of, scale
+from mobilenets.table import Act, Network, dilate, features, lower, round_channels, row_of, scale
 from mobilenets.table.nodes import (
     INPUT,
     Activation,
@@ -215,9 +215,14 @@ def test_receptive_field_is_kept_by_dilation() -> None:
     torch.testing.assert_close(dilated[..., ::2], strided)
 
 
-def test_pooling_cannot_be_dilated() -> None:
-    with pytest.raises(MisuseError, match="output stride cannot be 8: the pooling in row05 goes beyond"):
-        lower(dilate(network("xception"), 8))
+@pytest.mark.parametrize("name", ["xception", "vgg16", "googlenet", "alexnet"])
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_a_pooling_whose_stride_is_refused_spreads_what_follows(name: str, output_stride: int) -> None:
+    net = features(scale(network(name), resolution=256))
+    spread = lower(replace(net, rows=(*net.rows, Conv(3, 8, Act.RELU)), output_stride=output_stride))
+    kernels = [n for n in spread if isinstance(n, Convolution) and n.kernel > 1]
+    assert kernels[-1].dilation == 32 // output_stride
+    assert min(n.shape[-1] for n in kernels) > 128 // output_stride  # one stride more would leave that
 
 
 def test_expansion_is_left_out_where_it_changes_nothing() -> None:

@@ -19,8 +19,8 @@ from mobilenets.latency.devices import Device
 from mobilenets.latency.measure import ROUNDS, Model, Timing, interleave, loaded
 
 SECONDS, SUSTAINED_S, TURN_S = 2.0, 60.0, 1.0
-SPREAD, BUSY = 0.15, 0.5
-"""Rounds that differ more, or more waiting processes a core, make numbers doubtful."""
+SPREAD, BUSY, WAITED = 0.15, 0.5, 0.05
+"""Rounds that differ more, more waiting processes a core, or more of the time waited make numbers doubtful."""
 INTERRUPTED = 130
 
 
@@ -154,7 +154,9 @@ def _doubts(timings: Sequence[Timing]) -> list[str]:
             "else is running, or compare only what was timed together."
         )
     for timing in timings:
-        spread = timing.latency().spread
+        waited, spread = timing.latency().waited, timing.latency().spread
+        if waited is not None and waited > WAITED:
+            found.append(f"{timing.model.name}: in {waited:.0%} of its time others had the processor.")
         if spread > SPREAD:
             found.append(
                 f"{timing.model.name}: its rounds differ by {spread:.0%}; something else ran, or the clock changed."

@@ -23,6 +23,7 @@ def run(
     width: float = 1.0,
     resolution: int | None = None,
     classes: int | None = None,
+    reduced_tail: bool = False,
     by: Literal["node", "row"] = "node",
     roofline: bool = False,
     plot: Path | None = None,
@@ -33,10 +34,11 @@ def run(
     """Count a network: parameters, macs, bytes, peak activation memory. Or hold it against this machine's ceilings.
 
     Args:
-        network: name in the index, or a table file (.json).
+        network: name in the index, or a table file (.json); `ssdlite_mobilenet_v2` is one with a head.
         width: width multiplier.
         resolution: height and width of the input, in pixels.
         classes: outputs of the classifier.
+        reduced_tail: half the channels between C4 and C5, as MobileNetV3's detectors and segmenters have it.
         by: a line for every node that runs, or for every row of the printed table.
         roofline: measure this machine's compute and memory ceilings and say which of them holds each kernel.
         plot: with --roofline, a picture of it (.png, .svg or .pdf).
@@ -46,7 +48,7 @@ def run(
     """
     if json and csv:
         raise MisuseError("`--json` and `--csv` were both given, and stdout holds one of them: choose one.")
-    found = resolve(network, width, resolution, classes)
+    found = resolve(network, width, resolution, classes, reduced=reduced_tail)
     if roofline:
         if by == "row" or csv:
             raise MisuseError(

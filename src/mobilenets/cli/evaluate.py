@@ -31,7 +31,8 @@ def run(
         data: class folders, a table of paths and labels, shards: what `fit` takes.
         split: which one of a folder with splits; test unless given, else val.
         threads: processors to use; all unless given.
-        runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file; its own unless given.
+        runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
+            given; auto measures those that are installed and takes the fastest whose answers pass.
         precision: of float arithmetic: fp32 unless given; OpenVINO has bf16, too.
         json: one JSON object on stdout.
     """
@@ -41,7 +42,7 @@ def run(
         display.phase("evaluating")
         result = evaluate(
             model, data, split=split, threads=threads, runtime=runtime, precision=precision,
-            on_progress=display.advance,
+            on_progress=display.advance, on_note=display.note,
         )  # fmt: skip
         if split is None and data.is_dir() and not _has_splits(data):
             display.note(f"{data} has no test/ or val/: all its images are scored, those of a training among them.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
@@ -82,17 +82,38 @@ def show(result: Fit) -> None:
         "budget": report["budget"]["text"],
         "accuracy": found,
         "latency": f"{winner['latency_ms']:.2f} ms median, {winner['latency_p90_ms']:.2f} ms p90 of "
-        f"{winner['latency_runs']} ({device['runtime']}, {device['threads']} thread, {device['name']})",
+        f"{winner['latency_runs']} ({device['runtime']} {device['precision']}, {device['threads']} thread, "
+        f"{device['name']})",
         "size": f"{winner['file_bytes'] / 1e6:.2f} MB file, {winner['params'] / 1e6:.2f} M params, "
         f"{winner['macs'] / 1e6:.1f} M macs, {winner['peak_activation_bytes'] / 1e3:.0f} KB activations",
-        "verified": f"largest probability difference {verification['max_difference']:.1e} from PyTorch on "
-        f"{verification['images']} images",
+        "verified": _proof(verification) + _on_device(device),
         "table": f"predicted latencies are {report['prediction']['median_error']:.1%} off (median of "
         f"{report['prediction']['measured']} measured)",
         "artifact": winner["artifact"],
-        "report": f"{result.folder / 'report.png'}, {result.folder / 'report.json'}",
+        "report": f"{result.folder / 'report.html'}, {result.folder / 'report.json'}",
     }
     for key, value in rows.items():
         table.add_row(key, value)
     console.print(table)
     console.print(f"next: mobilenets predict {winner['artifact']} PHOTOS", soft_wrap=True)
+
+
+def _proof(verification: dict[str, Any]) -> str:
+    if verification["rule"] == "metric":
+        model, file = verification["metric"]
+        return f"in a fresh process {file:.1%} of PyTorch's {model:.1%}, on {verification['images']} images"
+    return (
+        f"largest probability difference {verification['max_difference']:.1e} from PyTorch on {verification['images']} "
+        "images"
+    )
+
+
+def _on_device(device: dict[str, Any]) -> str:
+    """What it answered on a device that is not this machine."""
+    if "answers" not in device:
+        return ""
+    answers = device["answers"]
+    return (
+        f"; on {device['kind']} {answers['max_difference']:.1e} from here, the same class on "
+        f"{answers['top1_agreement']:.0%} of {answers['images']}"
+    )

@@ -32,7 +32,8 @@ def run(
         paths: image files, folders (searched through) or globs.
         top: classes to list for each image.
         threads: processors to use; all unless given.
-        runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file; its own unless given.
+        runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
+            given; auto measures those that are installed and takes the fastest whose answers pass.
         precision: of float arithmetic: fp32 unless given; OpenVINO has bf16, too.
         csv_: comma-separated values on stdout.
         out: write the predictions to a .json or .csv file.
@@ -51,8 +52,9 @@ def run(
     with Display() as display:
         display.phase("predicting")
         found = predict(
-            model, paths, top=top, threads=threads, runtime=runtime, precision=precision, on_progress=display.advance
-        )
+            model, paths, top=top, threads=threads, runtime=runtime, precision=precision, on_progress=display.advance,
+            on_note=display.note,
+        )  # fmt: skip
     rows = [p.to_dict() for p in found]
     if out is not None:
         write_text(out, _csv(rows) if out.suffix == ".csv" else _json(rows))

@@ -23,6 +23,7 @@ def run(
     width: float = 1.0,
     resolution: int | None = None,
     classes: int | None = None,
+    reduced_tail: bool = False,
     minimalistic: bool = False,
     output_stride: int | None = None,
     group: bool = False,
@@ -31,16 +32,17 @@ def run(
     """Show a network's table as its paper prints it, with what each row costs.
 
     Args:
-        network: name in the index, or a table file (.json).
+        network: name in the index, or a table file (.json); `ssdlite_mobilenet_v2` is one with a head.
         width: width multiplier.
         resolution: height and width of the input, in pixels.
         classes: outputs of the classifier.
+        reduced_tail: half the channels between C4 and C5, as MobileNetV3's detectors and segmenters have it.
         minimalistic: without squeeze-and-excite, hard swish and 5x5 kernels.
         output_stride: largest total stride; later strides become dilation.
         group: one line for rows that repeat, with columns t and n as in MobileNetV2's Table 2.
         json: one JSON object on stdout.
     """
-    net = resolve(network, width, resolution, classes)
+    net = resolve(network, width, resolution, classes, reduced=reduced_tail)
     net = make_minimalistic(net) if minimalistic else net
     net = net if output_stride is None else dilate(net, output_stride)
     counted = cost(net)

@@ -3,95 +3,37 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilenets.compression.ladder import Climbed, Rung, Score, Try, climb, judged
-from mobilenets.compression.techniques import Ground, Made, sweep, techniques
+from mobilenets.compression.ladder import Rung
+from mobilenets.compression.techniques import Ground
+from mobilenets.compression.work import Quantized, Work
 from mobilenets.data import decode
 from mobilenets.data.cache import Squares
-from mobilenets.data.folder import Sample, labelled, open_folder
+from mobilenets.data.folder import Sample, labelled, open_folder, relabelled
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
-from mobilenets.errors import DataError, MisuseError, MobileNetsError, VerificationError
-from mobilenets.exports import FORMATS, Verification, size_bytes, verify, write
-from mobilenets.exports.whole import failed_name, move, remove
-from mobilenets.files import run_folder, write_text
-from mobilenets.metrics import METRICS, SPOKEN
-from mobilenets.model import MobileNet, load, save
+from mobilenets.errors import DataError, MisuseError
+from mobilenets.exports import FORMATS, sample_images
+from mobilenets.exports.samples import CALIBRATION, loaded_images
+from mobilenets.exports.whole import remove
+from mobilenets.files import run_folder
+from mobilenets.model import MobileNet, load
 from mobilenets.precision import Scheme
-from mobilenets.prediction import score as evaluation
-from mobilenets.quantization.sensitivity import draw_sensitivity
-from mobilenets.runtime import describe, open_artifact
 from mobilenets.runtime.session import Images
 from mobilenets.training import Watcher, load_splits
 
-CALIBRATION = 128
-"""Images that activation ranges are taken from."""
 SCORED = 10_000
 """Most validation images that every rung is scored on."""
-PROOF, SLACK = 512, 0.05
-"""Images of the proof in a fresh process, and what so few of them may differ by beyond the allowed drop."""
-FILES = ("quantize.json", "sensitivity.png", "model.safetensors", "float.safetensors", "aware.safetensors",
-         "minimalistic.safetensors")  # fmt: skip
+FILES = (
+    "quantize.json", "report.json", "report.html", "sensitivity.png", "model.safetensors", "float.safetensors",
+    "aware.safetensors", "minimalistic.safetensors",
+)  # fmt: skip
 """What a run folder may hold beside the artifacts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """What `quantize` gives back.
-
-    Attributes:
-        artifact: the file that is kept: int8 where a rung passed, else the float one.
-        passed: whether it is int8.
-        model: the float network behind it.
-        report: what `quantize.json` holds.
-        folder: the run folder.
-        verification: of the int8 file in a fresh process.
-    """
-
-    artifact: Path
-    passed: bool
-    model: MobileNet
-    report: dict[str, Any]
-    folder: Path
-    verification: Verification | None = None
-
-    def part(self) -> dict[str, Any]:
-        """The ladder as a report's page shows it; see `report.schema.Quantization`."""
-        asked, base = self.report, self.report["float"]
-        return {
-            "runtime": asked["runtime"],
-            "images": asked["images"],
-            "calibration_images": asked["calibration_images"],
-            "max_drop_points": 100 * asked["max_drop"],
-            "float_metric": base["metric"],
-            "metric_name": asked["metric_name"],
-            "chosen": asked["chosen"],
-            "rungs": [_shown(rung) for rung in asked["rungs"]],
-            "nodes": asked["nodes"],
-        }
-
-
-def _shown(rung: dict[str, Any]) -> dict[str, Any]:
-    score = rung["score"] or {}
-    return {
-        "name": rung["name"],
-        "what": rung["what"],
-        "metric": score.get("metric"),
-        "drop_points": None if rung["drop"] is None else 100 * rung["drop"],
-        "file_bytes": score.get("file_bytes"),
-        "seconds": rung["seconds"],
-        "passed": rung["passed"] if rung["score"] else None,
-        "note": rung["note"],
-    }
 
 
 def quantize(
@@ -157,161 +99,24 @@ def quantize(
     watcher.started(run)
 
     def squares() -> tuple[Squares, Squares]:
-        folder = open_folder(data, seed=seed)
+        folder = relabelled(open_folder(data, seed=seed), module.info.classes)
         return load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
 
     watcher.phase("decoding validation images", len(samples))
     pixels, labels = decoded(samples, module, watcher)
     watcher.phase("decoding calibration images", len(sources))
     ground = Ground(
-        module, _pixels(sources, module), squares, run, minutes, seed, wide=format == "onnx", watcher=watcher
+        module,
+        sample_images(module, sources, limit=len(sources)),
+        squares,
+        run,
+        minutes,
+        seed,
+        wide=format == "onnx",
+        watcher=watcher,
     )
     work = Work(module, run / f"model{suffix}", pixels, labels, ground, max_drop, asked, finished)
     return work.result(Scheme(per_channel=per_channel), every=every)
-
-
-class Work:
-    """A climb in a run folder: every finished rung is written down, so that a resume goes on after it.
-
-    Args:
-        model: the float network.
-        artifact: where its float file goes; the int8 one lies beside it, as `NAME.int8.EXT`.
-        pixels: validation images, uint8 (n, h, w, c).
-        labels: of each.
-        ground: what techniques may use.
-        max_drop: what the metric may lose.
-        asked: for `quantize.json`.
-        finished: rungs of an earlier sitting.
-    """
-
-    def __init__(
-        self, model: MobileNet, artifact: Path, pixels: Images, labels: Sequence[Label], ground: Ground,
-        max_drop: float, asked: dict[str, Any], finished: Sequence[Rung] = (),
-    ) -> None:  # fmt: skip
-        self.model, self.artifact, self.pixels, self.labels = model, artifact, pixels, labels
-        self.ground, self.max_drop, self.asked, self.watcher = ground, max_drop, asked, ground.watcher
-        self.quantized = artifact.with_suffix(f".int8{artifact.suffix}")
-        self.known = {rung.name: rung for rung in finished}
-        self.rungs: list[Rung] = []
-        self.metric = SPOKEN[model.info.task]
-
-    def result(self, scheme: Scheme, *, every: bool = False) -> Quantized:
-        """Climb, keep what won, draw and write down what it is."""
-        if not self.artifact.exists():
-            self.watcher.phase("the float file")
-            write(self.model, self.artifact)
-        self.float_score = self.score(self.artifact)
-        self.watcher.note(f"float: {self.metric} {self.float_score.metric:.2%} on {len(self.pixels)} images")
-        start = Made(self.model, scheme)
-        climbed = climb(start, techniques(self.ground), self.judge, every=every, on_rung=self.told)
-        best = climbed.best
-        verification = None
-        if best.passed:
-            self.write(climbed.made)
-            verification = self.proof(climbed.made)
-            save(climbed.made.model, self.ground.run / "model.safetensors")
-        else:
-            remove(self.quantized)
-        report = self.report(climbed, verification)
-        write_text(self.ground.run / "quantize.json", json.dumps(report, indent=2))
-        kept = self.quantized if best.passed else self.artifact
-        return Quantized(kept, best.passed, climbed.made.model, report, self.ground.run, verification)
-
-    def proof(self, made: Made) -> Verification:
-        """The file reloaded in a fresh process; the gate has judged its accuracy, this would notice another file.
-
-        Raises:
-            VerificationError: it answers otherwise there; it is kept as `NAME.failed.EXT`.
-        """
-        self.watcher.phase("proving the int8 file in a fresh process")
-        some, labels = self.pixels[:PROOF], self.labels[:PROOF]
-        found = verify(made.model, self.quantized, some, labels=labels, max_drop=self.max_drop + SLACK)
-        if not found.passed:
-            move(self.quantized, failed := failed_name(self.quantized))
-            raise VerificationError(
-                f"{self.quantized} does not do in a fresh process what it did: {found}. See {failed}."
-            )
-        return found
-
-    def judge(self, attempt: Try[Made]) -> Rung:
-        """Write and score a try; one that an earlier sitting scored is not scored again."""
-        if attempt.name in self.known:
-            return self.known[attempt.name]
-        begin = time.perf_counter()
-        score, failure = None, ""
-        if attempt.made is not None:
-            self.watcher.phase(attempt.name)
-            try:
-                self.write(attempt.made)
-                score = self.score(self.quantized)
-            except MobileNetsError as error:
-                if not self.rungs:  # the first try: this format does not work here at all
-                    raise
-                failure = str(error).splitlines()[0]
-        rung = judged(attempt, score, self.float_score.metric, self.max_drop, time.perf_counter() - begin)
-        return rung if not failure else judged(Try(attempt.name, attempt.what, None, failure), None, 0.0, 0.0, 0.0)
-
-    def told(self, rung: Rung) -> None:
-        """Write a finished rung down, and tell of it."""
-        self.rungs.append(rung)
-        state = {"asked": self.asked, "rungs": [rung.to_dict() for rung in self.rungs]}
-        write_text(self.ground.run / "quantize.json", json.dumps(state, indent=2))
-        if rung.score is None or rung.drop is None:
-            self.watcher.note(f"{rung.name}: not tried: {rung.note}")
-            return
-        verdict = "passes" if rung.passed else f"more than {100 * self.max_drop:g}"
-        self.watcher.note(
-            f"{rung.name}: {self.metric} {rung.score.metric:.2%}, {100 * rung.drop:+.2f} points lost: {verdict}"
-        )
-
-    def write(self, made: Made) -> None:
-        """A network as the int8 file."""
-        write(made.model, self.quantized, precision="int8", calibration=self.ground.calibration, scheme=made.scheme)
-
-    def score(self, path: Path) -> Score:
-        """An artifact on the validation images, in its own runtime."""
-        session = open_artifact(path, threads=os.cpu_count() or 1)
-        found = []
-        for start in range(0, len(self.pixels), 64):
-            found.append(session.run(self.pixels[start : start + 64]))
-            self.watcher.advance(min(start + 64, len(self.pixels)), len(self.pixels))
-        scored = evaluation(np.concatenate(found), self.labels, (), session.classes)
-        return Score(scored.metric, scored.loss, size_bytes(path))
-
-    def report(self, climbed: Climbed[Made], verification: Verification | None) -> dict[str, Any]:
-        """What `quantize.json` holds at the end; the picture of what each node loses is drawn for it."""
-        self.watcher.phase("what each node loses")
-        made, best, run = climbed.made, climbed.best, self.ground.run
-        found = sweep(made, self.ground)
-        draw_sensitivity(found, run / "sensitivity.png", f"{made.model.network.label}: {best.name}")
-        ops = {node.name: type(node).__name__.lower() for node in made.model.nodes}
-        session = open_artifact(self.quantized if best.passed else self.artifact)
-        return {
-            "asked": self.asked,
-            "network": self.model.network.label,
-            "metric_name": METRICS[self.model.info.task],
-            "images": len(self.pixels),
-            "calibration_images": len(self.ground.calibration),
-            "max_drop": self.max_drop,
-            "float": {"metric": self.float_score.metric, "file_bytes": self.float_score.file_bytes,
-                      "artifact": self.artifact.name},
-            "chosen": best.name if best.passed else None,
-            "artifact": self.quantized.name if best.passed else self.artifact.name,
-            "rungs": [rung.to_dict() for rung in climbed.rungs],
-            "nodes": [
-                {"name": n.address, "op": ops[n.address], "snr_db": _finite(n.snr_db), "alone_db": _finite(n.alone_db),
-                 "precision": "fp32" if n.address in made.scheme.keep_float else
-                 "int16" if n.address in made.scheme.wide else "int8"}
-                for n in found.nodes
-            ],
-            "verification": None if verification is None else verification.to_dict(),
-            **describe(session),
-        }  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity: a node that loses nothing."""
-    return value if math.isfinite(value) else None
 
 
 def _suffix(format: str, max_drop: float, minutes: float) -> str:
@@ -343,9 +148,7 @@ def scored_samples(data: str | Path, model: MobileNet, seed: int) -> tuple[Sampl
         folder = open_folder(data, seed=seed)
     except DataError:  # one image a class, or one class: nothing to train on, but it can be scored
         return thinned(labelled(Path(data), classes), seed)
-    if folder.classes == classes:
-        return thinned(folder.splits["val"], seed)
-    return thinned(labelled(Path(data), classes), seed)
+    return thinned(relabelled(folder, classes).splits["val"], seed)
 
 
 def thinned(samples: Sequence[Sample], seed: int, most: int = SCORED) -> tuple[Sample, ...]:
@@ -371,32 +174,17 @@ def _calibration_sources(
     return [found[i] for i in np.sort(order)]
 
 
-def _pixels(sources: Sequence[Source], model: MobileNet) -> Images:
-    from mobilenets.exports import sample_images
-
-    return sample_images(model, sources, limit=len(sources))
-
-
 def decoded(samples: Sequence[Sample], model: MobileNet, watcher: Watcher) -> tuple[Images, list[Label]]:
-    """Validation images as the file takes them, and their labels; unreadable ones are left out."""
-    from concurrent.futures import ThreadPoolExecutor
+    """Validation images as the file takes them, and their labels; unreadable ones are left out.
 
-    def loaded(sample: Sample) -> Any:
-        try:
-            return decode.load_image(sample.path, model.info.preprocessing)
-        except DataError:
-            return None
-
-    images, labels = [], []
-    with ThreadPoolExecutor() as pool:
-        for i, (image, sample) in enumerate(zip(pool.map(loaded, samples), samples, strict=True)):
-            if image is not None:
-                images.append(image)
-                labels.append(sample.label)
-            watcher.advance(i + 1, len(samples))
-    if not images:
+    Raises:
+        DataError: none can be read.
+    """
+    paths = [sample.path for sample in samples]
+    images, kept = loaded_images(paths, model.info.preprocessing, watcher.advance)
+    if not kept:
         raise DataError("none of the validation images can be read: `mobilenets check` names them.")
-    return np.stack(images), labels
+    return images, [samples[i].label for i in kept]
 
 
 def finished_rungs(run: Path, asked: dict[str, Any]) -> list[Rung]:

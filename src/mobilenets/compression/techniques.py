@@ -11,7 +11,7 @@ import torch
 
 from mobilenets.compression.ladder import Technique, Try
 from mobilenets.data.cache import Squares
-from mobilenets.errors import MissingExtraError
+from mobilenets.errors import MobileNetsError
 from mobilenets.model import MobileNet, build, load, save, with_info
 from mobilenets.precision import Scheme
 from mobilenets.quantization.aware import train_aware
@@ -33,10 +33,17 @@ AWARE_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A float network and how it is quantized."""
+    """A float network and how it is quantized.
+
+    Attributes:
+        model: what is quantized.
+        scheme: how.
+        uncorrected: the network before its biases were corrected for another scheme; None where they were not.
+    """
 
     model: MobileNet
     scheme: Scheme
+    uncorrected: MobileNet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,15 @@ def _equalized(made: Made, ground: Ground) -> Iterator[Try[Made]]:
 
 def _corrected(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     what = "what int8 adds to each channel's mean, measured and taken off its bias"
+    yield Try("bias correction", what, _unbiased(made, ground))
+
+
+def _unbiased(made: Made, ground: Ground) -> Made:
+    """The same with its biases corrected for its scheme."""
     ground.watcher.phase("bias correction")
-    model = correct_biases(made.model, ground.calibration, made.scheme, on_progress=ground.watcher.advance)
-    yield Try("bias correction", what, replace(made, model=model))
+    plain = made.uncorrected or made.model
+    model = correct_biases(plain, ground.calibration, made.scheme, on_progress=ground.watcher.advance)
+    return Made(model, made.scheme, plain)
 
 
 def _islands(made: Made, ground: Ground) -> Iterator[Try[Made]]:
@@ -115,11 +128,12 @@ def _islands(made: Made, ground: Ground) -> Iterator[Try[Made]]:
         if len(nodes) < count:
             return
         kept = frozenset(nodes)
-        if ground.wide:
-            scheme = replace(made.scheme, wide=kept)
-            yield Try(f"worst {count} in 16 bits", what, replace(made, scheme=scheme), ", ".join(nodes))
-        scheme = replace(made.scheme, keep_float=kept)
-        yield Try(f"worst {count} in float", what, replace(made, scheme=scheme), ", ".join(nodes))
+        kinds = {"16 bits": replace(made.scheme, wide=kept), "float": replace(made.scheme, keep_float=kept)}
+        for kind, scheme in kinds.items():
+            if kind == "float" or ground.wide:
+                attempt = replace(made, scheme=scheme)  # what was corrected for all of it in int8 would now be wrong
+                attempt = attempt if made.uncorrected is None else _unbiased(attempt, ground)
+                yield Try(f"worst {count} in {kind}", what, attempt, ", ".join(nodes))
 
 
 def sweep(made: Made, ground: Ground) -> Sensitivity:
@@ -131,24 +145,16 @@ def sweep(made: Made, ground: Ground) -> Sensitivity:
 def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     """From the float network, without the islands: what training mends needs none."""
     name, what = "quantization-aware fine-tuning", "trained with int8 in the loop, the float network as teacher"
-    kept = ground.run / "aware.safetensors"
-    scheme = replace(made.scheme, keep_float=frozenset(), wide=frozenset())
-    if not kept.is_file():
-        if ground.minutes <= 0:
-            yield Try(name, what, None, "no minutes were given for training")
-            return
-        train, val = ground.squares()
+
+    def train() -> MobileNet:
+        squares = ground.squares()
         ground.watcher.phase(name)
-        try:
-            tuned = train_aware(
-                ground.float_model, train, val, minutes=AWARE_SHARE * ground.minutes, teacher=_teacher(ground),
-                scheme=scheme, seed=ground.seed, watcher=ground.watcher,
-            )  # fmt: skip
-        except MissingExtraError as error:
-            yield Try(name, what, None, str(error))
-            return
-        save(tuned, kept)
-    yield Try(name, what, Made(load(kept), scheme))
+        return train_aware(
+            ground.float_model, *squares, minutes=AWARE_SHARE * ground.minutes, teacher=_teacher(ground),
+            scheme=whole(made.scheme), seed=ground.seed, watcher=ground.watcher,
+        )  # fmt: skip
+
+    yield from _trained(name, what, made, ground, ground.run / "aware.safetensors", train)
 
 
 def _minimal(made: Made, ground: Ground) -> Iterator[Try[Made]]:
@@ -159,13 +165,33 @@ def _minimal(made: Made, ground: Ground) -> Iterator[Try[Made]]:
         yield Try(name, what, None, "the network has no h-swish, squeeze-and-excite or 5x5 to leave out")
         return
     kept = ground.run / "minimalistic.safetensors"
+    yield from _trained(name, what, made, ground, kept, lambda: _taught(table_of(ground.float_model), ground))
+
+
+def whole(scheme: Scheme) -> Scheme:
+    """A scheme with no node left out of int8."""
+    return replace(scheme, keep_float=frozenset(), wide=frozenset())
+
+
+def _trained(
+    name: str, what: str, made: Made, ground: Ground, kept: Path, train: Callable[[], MobileNet]
+) -> Iterator[Try[Made]]:
+    """A network that is trained, or kept from an earlier sitting, as it is and with its biases corrected.
+
+    What keeps it from being trained (no images, an extra that is missing) costs this rung, not the ladder.
+    """
     if not kept.is_file():
         if ground.minutes <= 0:
             yield Try(name, what, None, "no minutes were given for training")
             return
-        save(_taught(table_of(ground.float_model), ground), kept)
-    scheme = replace(made.scheme, keep_float=frozenset(), wide=frozenset())
-    yield Try(name, what, Made(load(kept), scheme))
+        try:
+            save(train(), kept)
+        except MobileNetsError as error:
+            yield Try(name, what, None, str(error).splitlines()[0])
+            return
+    attempt = Made(load(kept), whole(made.scheme))
+    yield Try(name, what, attempt)
+    yield Try(f"{name}, bias correction", what, _unbiased(attempt, ground))
 
 
 def table_of(model: MobileNet) -> MobileNet:

@@ -3,8 +3,8 @@
 Conventions, everywhere in the project:
     macs: one multiply and one add; convolutions and matrix products only, attention's two products among them (queries
         x keys x channels each, over all heads); batch norm counts as folded. Activations, residual adds, gates,
-        normalisation of tokens, softmax and pooling are listed as `elementwise` (one a value, or a value read by
-        pooling), never as macs.
+        normalisation of tokens, softmax, resizing and pooling are listed as `elementwise` (one a value, or a value read
+        by pooling), never as macs.
     multiplications = macs; additions = (terms per output - 1) x outputs: bias (and folded batch norm) is not counted.
     params: weights, biases, learned tokens and factors, and two values per channel of a batch or layer norm (running
         statistics are not parameters).
@@ -38,6 +38,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shape,
@@ -172,7 +174,8 @@ class Cost:
         for number, row in enumerate(network.rows, 1):
             nodes = sums.get(number, [])
             out = nodes[-1].output_shape if nodes else shape
-            out = shape if len(out) == 2 else out  # a row that ends in tokens lets the map flow on as it is
+            # a row that ends in tokens lets the map flow on as it is; a detector's last row has values of anchors
+            out = shape if len(out) == 2 and number < len(network.rows) else out
             rows.append(RowCost(number, row, shape, out, *_totals(nodes)))
             shape = out
         return tuple(rows)
@@ -277,6 +280,10 @@ def operator(node: Node) -> str:
             return "merge heads"
         case Softmax():
             return "softmax"
+        case Resize():
+            return "resize"
+        case PerAnchor():
+            return "per anchor"
         case _:
             assert_never(node)
 
@@ -291,7 +298,7 @@ def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
             return NodeCost(node, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
         case BatchNorm():
             return NodeCost(node, 2 * shape[0], 0, 0, 0, 0)
-        case Activation() | Multiply() | Softmax() | DynamicRelu():
+        case Activation() | Multiply() | Softmax() | DynamicRelu() | Resize():
             return NodeCost(node, 0, 0, 0, 0, _size(shape))
         case Add():
             return NodeCost(node, 0, 0, 0, 0, _size(shape) * (len(node.inputs) - 1))
@@ -314,7 +321,7 @@ def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
             return NodeCost(node, 0, 0, 0, 0, _size(shapes[node.inputs[0]]))
         case WindowPool():
             return NodeCost(node, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
-        case Flatten() | Concat() | Shuffle() | Select() | SplitHeads() | MergeHeads():
+        case Flatten() | Concat() | Shuffle() | Select() | SplitHeads() | MergeHeads() | PerAnchor():
             return NodeCost(node, 0, 0, 0, 0, 0)
         case _:
             assert_never(node)

@@ -18,10 +18,12 @@ from mobilenets.table.nodes import (
     MergeHeads,
     Multiply,
     Node,
+    Resize,
     Scale,
     Select,
     Softmax,
     SplitHeads,
+    outputs,
 )
 from mobilenets.table.rows import Network
 
@@ -44,8 +46,8 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     `in_place`, an activation, a gate, a softmax or a residual add writes over its first input where nothing else needs
     that input any more. What a kernel allocates inside (im2col and the like) is not counted.
     """
-    uses = Counter(chain.from_iterable(node.inputs for node in nodes))
-    uses[nodes[-1].name] += 1  # the output is read after the last node
+    uses = Counter(chain.from_iterable(map(_read, nodes)))
+    uses.update(node.name for node in outputs(nodes))  # they are read after the last node
     folded = folded_into(nodes)
     buffer_of = {INPUT: INPUT}
     size = {INPUT: network.in_channels * network.resolution**2}
@@ -53,7 +55,7 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
     live = most = size[INPUT]
     at = nodes[0].name
     for node in nodes:
-        name, inputs = node.name, node.inputs
+        name, inputs = node.name, _read(node)
         first = buffer_of[inputs[0]] if inputs else ""
         if name in folded or isinstance(node, _VIEWS):
             buffer_of[name] = first
@@ -74,3 +76,8 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
             if not waiting[buffer]:
                 live -= size[buffer]
     return Peak(most, at)
+
+
+def _read(node: Node) -> tuple[str, ...]:
+    """Inputs whose values a node reads: of what it resizes to, it needs the size only."""
+    return node.inputs[:1] if isinstance(node, Resize) else node.inputs

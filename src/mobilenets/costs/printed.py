@@ -10,16 +10,20 @@ from mobilenets.table.nodes import Shape
 from mobilenets.table.rows import (
     Act,
     AdaptivePool,
+    Aspp,
     Bottleneck,
+    BoxPredictor,
     BranchedConv,
     Conv,
     DenseBlock,
     DepthwiseSeparable,
+    ExtraFeatures,
     Fire,
     FusedBottleneck,
     Inception,
     JoinToken,
     Linear,
+    LiteAspp,
     LiteBottleneck,
     MaxPool,
     MobileFormer,
@@ -33,6 +37,7 @@ from mobilenets.table.rows import (
     SeparableConv,
     Tokens,
     UniversalBottleneck,
+    Upsample,
     XceptionBlock,
 )
 
@@ -161,6 +166,20 @@ def _cells(row: Row, shape: Shape) -> Cells:
             return _line(f"sep conv 3x3: {chain}", out=widths[-1], nl=Act.RELU, s=row.stride)
         case SeparableConv(kernel=k):
             return _line(f"sep conv {k}x{k}", out=row.out, nl=Act.RELU, s=1)
+        case ExtraFeatures():
+            second = "dw 3x3 + 1x1" if row.lite else "3x3"
+            return _line(f"extra 1x1 + {second}", out=row.out, nl=row.act, s=row.stride)
+        case BoxPredictor(kernel=k):
+            layer = f"dw {k}x{k} + 1x1" if row.lite else f"{k}x{k}"
+            anchors = "+".join(map(str, row.anchors))
+            return _line(f"boxes {layer}, {anchors} anchors", out=row.out, nl=row.act if row.lite else Act.NONE)
+        case Aspp():
+            rates = f" + 3x3 rates {' '.join(map(str, row.rates))}" if row.rates else ""
+            return _line(f"aspp 1x1{rates}{' + pool' if row.pooling else ''}", out=row.out, nl=row.act)
+        case LiteAspp():
+            return _line(f"lr-aspp {row.filters}", out=row.out)
+        case Upsample():
+            return _line("upsample to the image")
         case _:
             assert_never(row)
 

@@ -17,7 +17,7 @@ from mobilenets.data.splits import Label, Sample, Splits, listed, read_split, ta
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.metrics import Task
 
-__all__ = ["Folder", "Sample", "labelled", "open_folder"]
+__all__ = ["Folder", "Sample", "labelled", "open_folder", "relabelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,41 @@ def labelled(path: str | Path, classes: Sequence[str], *, split: str | None = No
     """
     listing = read_data(path, need_classes=1)
     name = _which(listing, split)
-    names = _names(listing.splits[name])
+    _check_known(listing.root, _names(listing.splits[name]), classes)
+    return _samples(listing.splits[name], tuple(classes), listing.multi_label)
+
+
+def relabelled(folder: Folder, classes: Sequence[str]) -> Folder:
+    """The same images with the labels of a model's classes, whatever order the data set has.
+
+    Args:
+        folder: it need not have all classes.
+        classes: the model's, in its order.
+
+    Raises:
+        DataError: a label is not one of the classes.
+    """
+    _check_known(folder.root, set(folder.classes), classes)
+    where = [list(classes).index(name) for name in folder.classes]
+
+    def told(label: Label) -> Label:
+        return where[label] if isinstance(label, int) else tuple(sorted(where[i] for i in label))
+
+    splits = {
+        name: tuple(Sample(path, told(label)) for path, label in samples) for name, samples in folder.splits.items()
+    }
+    return Folder(folder.root, tuple(classes), splits, folder.multi_label)
+
+
+def _check_known(root: Path, names: set[str], classes: Sequence[str]) -> None:
     unknown = sorted(names - set(classes), key=natural)
     if unknown:
         absent = sorted(set(classes) - names, key=natural)
         raise DataError(
-            f"{listing.root}: {len(unknown)} labels are no class of the model: "
+            f"{root}: {len(unknown)} labels are no class of the model: "
             f"{listed('+', unknown)} {listed('-', absent)} (+ only in the data, - only in the model). "
             "Rename the labels to the model's classes."
         )
-    return _samples(listing.splits[name], tuple(classes), listing.multi_label)
 
 
 def _which(listing: Listing, split: str | None) -> str:

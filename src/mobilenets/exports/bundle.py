@@ -13,6 +13,7 @@ from typing import Any
 from mobilenets.data.sources import Source
 from mobilenets.errors import MobileNetsError, UnknownNameError, VerificationError
 from mobilenets.exports.census import Census, census
+from mobilenets.exports.evidence import artifact_part, measured, write_evidence
 from mobilenets.exports.formats import FORMATS, Format, check_precision
 from mobilenets.exports.verify import MAX_DROP, Label, Verification
 from mobilenets.exports.whole import files_of, size_bytes
@@ -111,7 +112,23 @@ def bundle(
         made.append(_artifact(model, path, format, precision, images, labels, calibration, scheme, max_drop))
     write_manifest(folder, model, made)
     _write_companions(folder, model, made, examples)
+    on_artifact("report", len(plan), len(plan))
+    _write_report(folder, model, made, images, labels)
     return tuple(made)
+
+
+def _write_report(
+    folder: Path, model: MobileNet, made: Sequence[Artifact], images: Images, labels: Sequence[Label] | None
+) -> None:
+    """`report.html` and `report.json`, with every file's latency here and, where there are labels, its score."""
+    parts = []
+    for artifact in made:
+        if artifact.file is not None and artifact.verification is not None:
+            path = folder / artifact.file
+            parts.append(artifact_part(model, path, folder, artifact.verification, **measured(path, images, labels)))
+    failed = [f"{a.format} {a.precision} failed: {a.error}" for a in made if a.error]
+    proofs = {"images compared on": len(images), "labelled": labels is not None}
+    write_evidence(folder, model, {"verb": "export", "artifacts": parts, "notes": failed, "asked": proofs})
 
 
 def _write_companions(folder: Path, model: MobileNet, made: Sequence[Artifact], examples: Sequence[Source]) -> None:

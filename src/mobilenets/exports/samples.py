@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ def sample_images(
     found: list[Source] = [
         image for path in paths for image in (decode.find_images([path]) if isinstance(path, str | Path) else [path])
     ]
-    loaded, _ = _loaded(spread(found, limit), preprocessing)
+    loaded, _ = loaded_images(spread(found, limit), preprocessing)
     if not len(loaded):
         raise MisuseError(f"no readable image among the {len(found)} given to verify on.")
     return loaded
@@ -60,7 +61,7 @@ def labelled_images(
         DataError: classes that the model does not know, or no readable image.
     """
     samples = spread(labelled(data, model.info.classes, split=split), limit)
-    images, kept = _loaded([sample.path for sample in samples], model.info.preprocessing)
+    images, kept = loaded_images([sample.path for sample in samples], model.info.preprocessing)
     if not len(images):
         raise DataError(f"{data}: none of the {len(samples)} images can be read.")
     return images, [samples[i].label for i in kept]
@@ -75,7 +76,7 @@ def calibration_images(model: MobileNet, data: str | Path, *, limit: int = CALIB
     """
     splits = read_data(data, need_classes=1).splits
     entries = splits.get("train") or next(iter(splits.values()))
-    images, _ = _loaded([entry.source for entry in spread(entries, limit)], model.info.preprocessing)
+    images, _ = loaded_images([entry.source for entry in spread(entries, limit)], model.info.preprocessing)
     if not len(images):
         raise DataError(f"{data}: none of its images can be read.")
     return images
@@ -86,14 +87,24 @@ def spread(items: Sequence[T], limit: int) -> Sequence[T]:
     return items if len(items) <= limit else [items[i * len(items) // limit] for i in range(limit)]
 
 
-def _loaded(paths: Sequence[Source], preprocessing: Preprocessing) -> tuple[Images, list[int]]:
+def loaded_images(
+    paths: Sequence[Source], preprocessing: Preprocessing, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[Images, list[int]]:
     """The readable images, and which they are: unreadable files are the data's matter, not the artifact's."""
-    loaded, kept = [], []
-    for i, path in enumerate(paths):
+
+    def load(path: Source) -> Images | None:
         try:
-            loaded.append(decode.load_image(path, preprocessing))
+            return decode.load_image(path, preprocessing)
         except DataError:
-            continue
-        kept.append(i)
+            return None
+
+    found, kept = [], []
+    with ThreadPoolExecutor() as pool:
+        for i, image in enumerate(pool.map(load, paths)):
+            if image is not None:
+                found.append(image)
+                kept.append(i)
+            if on_progress is not None:
+                on_progress(i + 1, len(paths))
     size = preprocessing.resolution
-    return np.stack(loaded) if loaded else np.zeros((0, size, size, preprocessing.channels), np.uint8), kept
+    return np.stack(found) if found else np.zeros((0, size, size, preprocessing.channels), np.uint8), kept

@@ -11,6 +11,7 @@ from mobilenets.exports.whole import replacing_artifact
 from mobilenets.model import MobileNet, evaluating
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.session import Images, first_line
+from mobilenets.table.checks import need_classifier
 
 
 def write(
@@ -72,6 +73,7 @@ def write_as(
     format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
 ) -> None:
     """Write one format at a path that may be left half written; the model is left as it was."""
+    need_classifier(model.network, "export")
     try:
         with evaluating(model):
             _write_as(format, model, path, precision, calibration, scheme)

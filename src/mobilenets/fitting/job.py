@@ -13,19 +13,14 @@ from pathlib import Path
 import torch
 
 from mobilenets.compression.ladder import Rung
-from mobilenets.compression.quantize import (
-    CALIBRATION,
-    Quantized,
-    Work,
-    decoded,
-    finished_rungs,
-    thinned,
-)
+from mobilenets.compression.quantize import decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
+from mobilenets.compression.work import Quantized, Work
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
+from mobilenets.exports.samples import CALIBRATION
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import GONE, Candidate, choose, front, mark, mark_slow, spread, with_latency
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
@@ -118,7 +113,9 @@ class Job:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
-        table = table_for(self.device, threads=threads, precision=self.timed, on_progress=self.watcher.advance)
+        table = table_for(
+            self.device, threads=threads, precision=self.timed, quick=True, on_progress=self.watcher.advance
+        )
         if self.state.measured:
             kept = [
                 replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.compression import Quantized
+from mobilenets.compression.work import report_part as ladder
 from mobilenets.costs import cost
 from mobilenets.costs.plain import report_part
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.exports import Verification
-from mobilenets.exports.census import census
+from mobilenets.exports.evidence import artifact_part
 from mobilenets.files import write_text
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import Candidate, prediction_error
@@ -25,7 +26,7 @@ from mobilenets.latency import Latency
 from mobilenets.metrics import METRICS
 from mobilenets.model import MobileNet, versions
 from mobilenets.prediction import Evaluation, WorstMistakes, confusion, evaluate_samples, open_model
-from mobilenets.report import command, draw, history, listed, machine, now, sha256, write_page
+from mobilenets.report import command, draw, history, listed, machine, now, write_page
 from mobilenets.runtime import open_artifact
 from mobilenets.watching import Watcher
 from mobilenets.weights.provenance import provenance
@@ -156,42 +157,21 @@ def _evidence(
             command("do it again", "fit", state.data, *again),
             command("use it", "predict", o.artifact, "PHOTOS"),
         ],
-        "artifacts": [_artifact(o, scored)],
+        "artifacts": [
+            artifact_part(
+                o.model, o.artifact, run, o.verification, latency=o.latency, metric=scored.metric, images=scored.images
+            )
+        ],
         "history": history(run / "train" / "metrics.csv"),
         "costs": report_part(cost(o.model.network)),
         "mistakes": mistakes.write(run),
         "licences": provenance(o.model.network.name, o.source),
         "files": listed(dict.fromkeys(files), run),
         **({} if confused is None else {"confusion": confused}),
-        **({} if o.quantized is None else {"quantization": o.quantized.part()}),
+        **({} if o.quantized is None else {"quantization": ladder(o.quantized.report)}),
     }  # fmt: skip
 
 
 def budget_words(state: State) -> str:
     """The budgets as the user gave them."""
     return " and ".join(state.budgets)
-
-
-def _artifact(o: Outcome, scored: Evaluation) -> dict[str, Any]:
-    """The shipped file in the report's table of artifacts."""
-    counted = census(o.model, o.artifact)
-    return {
-        "file": o.artifact.name,
-        "format": "ONNX",
-        "precision": o.latency.precision,
-        "runtime": o.verification.runtime or o.latency.runtime,
-        "file_bytes": o.artifact.stat().st_size,
-        "metric": scored.metric,
-        "metric_name": METRICS[scored.task],
-        "images": scored.images,
-        "latency": {k: v for k, v in o.latency.to_dict().items() if k in _TIMED},
-        "parity": o.verification.to_dict(),
-        "batch": "any" if o.verification.batch is None else str(o.verification.batch),
-        "operators": {"int8": counted.quantized, "float": counted.floating},
-        "islands": list(counted.islands),
-        "sha256": sha256(o.artifact),
-        "state": "passed",
-    }
-
-
-_TIMED = ("median_ms", "p90_ms", "runs", "threads", "runtime", "precision", "device")

@@ -9,7 +9,7 @@ from mobilenets.latency.artifacts import build_set
 from mobilenets.latency.building import build_table, table_for
 from mobilenets.latency.cache import write_table
 from mobilenets.latency.devices import Device, device
-from mobilenets.latency.measure import Latency, time_artifact, time_network, time_networks, time_session
+from mobilenets.latency.measure import Latency, time_artifact, time_networks, time_session
 from mobilenets.latency.sensors import processor
 from mobilenets.latency.table import LatencyTable, TableError
 from mobilenets.table.rows import Network
@@ -27,7 +27,6 @@ __all__ = [
     "processor",
     "table_for",
     "time_artifact",
-    "time_network",
     "time_networks",
     "time_session",
     "write_table",

@@ -48,8 +48,8 @@ def held_out(built: Iterable[Network]) -> list[Network]:
     return [with_classes(network, (10, 1000)[i % 2]) for i, network in enumerate(drawn)]
 
 
-def artifacts(networks: Iterable[Network]) -> list[Artifact]:
-    """The networks, and of each two of the later parts of its body.
+def artifacts(networks: Iterable[Network], *, parts: bool = True) -> list[Artifact]:
+    """The networks and, with `parts`, of each two of the later parts of its body.
 
     Whole networks show kernels where they will be, with the caches and layouts that they will find. Parts, each behind
     the scaling of its pixels and before a pooling and a small classifier, tell which rows the time goes to.
@@ -57,7 +57,8 @@ def artifacts(networks: Iterable[Network]) -> list[Artifact]:
     found = []
     for i, network in enumerate(networks):
         found.append(Artifact(f"{network.label} of {network.classes}", network))
-        found += [part for k, part in enumerate(_parts(network)) if k != i % (PARTS - 1)]
+        if parts:
+            found += [part for k, part in enumerate(_parts(network)) if k != i % (PARTS - 1)]
     return found
 
 

@@ -26,6 +26,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shuffle,
@@ -105,6 +107,10 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
         case Softmax() | LayerNorm() | DynamicRelu() | Shuffle():
             name = type(node).__name__.lower()
             return Kernel(name, node.shape[0], node.shape[0], max(1, math.prod(node.shape[1:])), 1)
+        case Resize():
+            return Kernel("resize", node.shape[0], node.shape[0], size, 1)
+        case PerAnchor():
+            return Kernel("per_anchor", node.shape[1], node.shape[1], node.shape[0], 1)
         case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
             return None  # fused with, a view of, or a constant beside the node before
         case _:

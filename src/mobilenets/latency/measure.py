@@ -47,6 +47,8 @@ class Latency:
         clock_mhz: of its fastest core then, where it can be read.
         load_average: processes that ran or waited in the last minute, the measured one among them.
         rounds_ms: median of each round; how far they differ says how quiet the machine was.
+        waited: part of the time in which others had the processor; None with several threads, or where the device
+            does not say.
     """
 
     median_ms: float
@@ -65,6 +67,7 @@ class Latency:
     clock_mhz: float | None = None
     load_average: float | None = None
     rounds_ms: tuple[float, ...] = ()
+    waited: float | None = None
 
     @property
     def spread(self) -> float:
@@ -144,16 +147,23 @@ class Round:
 
     Attributes:
         times_ms: of each run.
+        works_ms: of each run, what the process worked; empty where the device does not say, or several threads work.
         readings: temperature, clock, load and peak memory at its end.
     """
 
     times_ms: tuple[float, ...]
+    works_ms: tuple[float, ...]
     readings: Mapping[str, float | None]
 
     @property
     def median_ms(self) -> float:
         """Of this round."""
         return float(np.median(self.times_ms))
+
+    @property
+    def undisturbed_ms(self) -> float:
+        """Median without the time in which others had the processor: what a quiet device would take."""
+        return float(np.median(np.minimum(self.times_ms, self.works_ms or self.times_ms)))
 
 
 class Timing:
@@ -196,7 +206,8 @@ class Timing:
                 "least": least,
             }
         )
-        self.rounds.append(Round(tuple(said.pop("times_ms")), said))
+        times, works = (tuple(said.pop(key, ())) for key in ("times_ms", "works_ms"))
+        self.rounds.append(Round(times, works if self.threads == 1 else (), said))
         return self.rounds[-1]
 
     def drop(self) -> None:
@@ -209,6 +220,7 @@ class Timing:
         last = self.rounds[-1].readings
         median, p90, p99 = (float(v) for v in np.percentile(times, (50, 90, 99)))
         peak = last.get("peak_bytes")
+        works = sum(sum(r.works_ms) for r in self.rounds)
         return Latency(
             median,
             p90,
@@ -226,6 +238,7 @@ class Timing:
             last.get("clock_mhz"),
             last.get("load_average"),
             tuple(r.median_ms for r in self.rounds),
+            max(0.0, 1 - works / float(times.sum())) if works else None,
         )
 
 
@@ -299,13 +312,6 @@ def time_networks(
             if on_progress is not None:
                 on_progress(i + 1, len(networks))
     return found
-
-
-def time_network(network: Network, *, threads: int = 1, runs: int = 50, limit_s: float = 2.0) -> Latency:
-    """Latency of one network on this machine; see `time_networks`."""
-    from mobilenets.latency.devices.local import Local
-
-    return time_networks(Local(), [network], threads=threads, runs=runs, limit_s=limit_s)[0]
 
 
 def time_session(session: Session, *, runs: int = 50, limit_s: float = 2.0) -> Latency:

@@ -47,20 +47,29 @@ Reply = dict[str, Any]
 def time_call(
     call: Callable[[], object], *, runs: int = 50, warmup_s: float = 0.1, limit_s: float = 2.0, least: int = 10
 ) -> list[float]:
-    """Milliseconds of repeated calls, after `warmup_s` seconds (and at least half of `least` calls) of warming up.
+    """Milliseconds of repeated calls; see `time_runs`."""
+    return [wall for wall, _ in time_runs(call, runs=runs, warmup_s=warmup_s, limit_s=limit_s, least=least)]
 
-    At least `least` calls are timed (if `runs` are as many); beyond those, none starts after `limit_s` seconds.
+
+def time_runs(
+    call: Callable[[], object], *, runs: int, warmup_s: float, limit_s: float, least: int
+) -> list[tuple[float, float]]:
+    """Milliseconds of repeated calls, by the clock and of this process's work.
+
+    Timed after `warmup_s` seconds (and at least half of `least` calls) of warming up. At least `least` calls
+    are timed (if `runs` are as many); beyond those, none starts after `limit_s` seconds.
     """
     start, calls = time.perf_counter(), 0
     while calls < least // 2 or time.perf_counter() - start < warmup_s:
         call()
         calls += 1
-    times: list[float] = []
+    times: list[tuple[float, float]] = []
     begin = time.perf_counter()
     while len(times) < runs and (len(times) < least or time.perf_counter() - begin < limit_s):
-        before = time.perf_counter()
+        before, worked = time.perf_counter(), time.process_time()
         call()
-        times.append((time.perf_counter() - before) * 1e3)
+        wall = time.perf_counter() - before
+        times.append((wall * 1e3, (time.process_time() - worked) * 1e3))
     return times
 
 
@@ -220,14 +229,15 @@ def _image(session: Any) -> Any:
 
 def _time(command: Reply, session: Any) -> Reply:
     image = _image(session)
-    times = time_call(
+    times = time_runs(
         lambda: session.run(image),
         runs=command["runs"],
         warmup_s=command["warmup_s"],
         limit_s=command["limit_s"],
         least=command["least"],
     )
-    return {"times_ms": times, "peak_bytes": sensors.peak_bytes(), **sensors.readings()}
+    walls, works = zip(*times, strict=True)
+    return {"times_ms": walls, "works_ms": works, "peak_bytes": sensors.peak_bytes(), **sensors.readings()}
 
 
 def _run(command: Reply, session: Any) -> Reply:

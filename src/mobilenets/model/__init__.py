@@ -1,6 +1,7 @@
 """Networks as nn.Modules, and their checkpoints. torch begins here."""
 
 from mobilenets.model.build import (
+    AnchorOutputs,
     Info,
     MobileNet,
     addressed,
@@ -16,6 +17,7 @@ from mobilenets.model.deployed import Deployed
 from mobilenets.model.store import load, load_tensors, save, versions
 
 __all__ = [
+    "AnchorOutputs",
     "Deployed",
     "Info",
     "MobileNet",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from mobilenets.model.modules import DroppingLinear, Function, runner
 from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.lower import lower
-from mobilenets.table.nodes import INPUT, BatchNorm, Node
+from mobilenets.table.nodes import INPUT, BatchNorm, Node, outputs
 from mobilenets.table.rows import Network, with_classes
 from mobilenets.zoo import network as network_by_name
 
@@ -35,7 +35,7 @@ class Info:
         preprocessing: how an image becomes the input.
         metrics: what was measured of these weights.
         recipe: how they were trained.
-        task: one class an image, or several.
+        task: one class an image, or several; boxes or masks.
     """
 
     classes: tuple[str, ...] = ()
@@ -43,6 +43,16 @@ class Info:
     metrics: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     task: Task = "classify"
+
+
+class AnchorOutputs(NamedTuple):
+    """What a detector gives: `boxes` (n, anchors, 4), relative to their anchors, and `classes` (n, anchors, k), logits.
+
+    `heads.detections` makes boxes in the image of them.
+    """
+
+    boxes: Tensor
+    classes: Tensor
 
 
 Step = tuple[str, Callable[..., Tensor], tuple[str, ...], tuple[str, ...]]
@@ -55,8 +65,9 @@ class MobileNet(nn.Module):
     convolution (see `deploy`).
 
     Shapes:
-        input: float (n, c, h, w), normalised; output: logits (n, classes). h and w may differ from the table's
-        resolution where padding is symmetric.
+        input: float (n, c, h, w), normalised; output: logits (n, classes), of every pixel (n, classes, h, w) where the
+        network segments, `AnchorOutputs` where it detects. h and w may differ from the table's resolution where padding
+        is symmetric.
     """
 
     def __init__(
@@ -66,7 +77,10 @@ class MobileNet(nn.Module):
         self.network = network
         self.as_trained = training
         self.nodes = lower(network, training=training)
-        self.info = info or Info(preprocessing=Preprocessing.default(network.resolution, network.in_channels))
+        self.info = info or Info(
+            preprocessing=Preprocessing.default(network.resolution, network.in_channels), task=network.task
+        )
+        self._ends = tuple(node.name for node in outputs(self.nodes))
         self._plan = self._make_plan()
         self.dropout = dropout
         initialise(self)
@@ -82,8 +96,8 @@ class MobileNet(nn.Module):
         if isinstance(classifier := self._plan[-1][1], DroppingLinear):
             classifier.dropout = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, classes) of normalised images (n, c, h, w)."""
+    def forward(self, x: Tensor) -> Tensor | AnchorOutputs:
+        """What the network says of normalised images (n, c, h, w); see the class."""
         values = {INPUT: x}
         for name, run, inputs, dead in self._plan:
             if len(inputs) == 1:
@@ -92,11 +106,22 @@ class MobileNet(nn.Module):
                 values[name] = run(*[values[i] for i in inputs])
             for i in dead:
                 del values[i]
-        return values[name].flatten(1)
+        match self.network.task:
+            case "classify":
+                return values[name].flatten(1)
+            case "segment":
+                return values[name]
+            case "detect":
+                return AnchorOutputs(*[values[end] for end in self._ends])
+            case task:
+                assert_never(task)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Of logits (n, classes): they sum to 1 where an image has one class, and do not where it may have several."""
-        return logits.sigmoid() if self.info.task == "multi-label" else logits.softmax(-1)
+        """Of logits (n, classes, ...): they sum to 1 where one class holds, and do not where several may.
+
+        A detector's are those of the `classes` of its `AnchorOutputs`, (n, anchors, classes).
+        """
+        return logits.sigmoid() if self.info.task in ("multi-label", "detect") else logits.softmax(1)
 
     def taps(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Values of the named nodes for an input, with the addresses that `lower` gives them.
@@ -192,7 +217,7 @@ def build(
     chosen = preprocessing or Preprocessing.default(size, table.in_channels)
     if chosen.resolution != size:
         raise MisuseError(f"`preprocessing.resolution` (={chosen.resolution}) must be the network's (={size}).")
-    return MobileNet(table, info=Info(names, chosen), dropout=dropout, training=training)
+    return MobileNet(table, info=Info(names, chosen, task=table.task), dropout=dropout, training=training)
 
 
 def deploy(model: MobileNet) -> MobileNet:

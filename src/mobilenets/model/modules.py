@@ -27,6 +27,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shuffle,
@@ -80,6 +82,10 @@ def runner(node: Node, *, in_place: bool) -> Callable[..., Tensor]:
             return functools.partial(_matrix_product, first=node.transposed == "first", factor=node.factor)
         case Softmax():
             return functools.partial(torch.softmax, dim=-1)
+        case Resize():
+            return functools.partial(_resize, align=node.align)
+        case PerAnchor():
+            return functools.partial(_per_anchor, values=node.shape[1])
         case _:
             assert_never(node)
 
@@ -235,3 +241,11 @@ def _merge_to_tokens(x: Tensor) -> Tensor:
 def _matrix_product(a: Tensor, b: Tensor, first: bool, factor: float) -> Tensor:
     product = a.transpose(-1, -2) @ b if first else a @ b.transpose(-1, -2)
     return product if factor == 1 else product * factor
+
+
+def _resize(x: Tensor, like: Tensor, align: bool) -> Tensor:
+    return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=align)
+
+
+def _per_anchor(x: Tensor, values: int) -> Tensor:
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)  # n c h w to n h w c

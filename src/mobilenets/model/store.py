@@ -114,7 +114,7 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[Network, Info]:
             f"{path}: its metadata is damaged: preprocessing gives {preprocessing.resolution} pixels, the table wants "
             f"{network.resolution}."
         )
-    task: Task = "multi-label" if metadata.get("task") == "multi-label" else "classify"
+    task: Task = "multi-label" if metadata.get("task") == "multi-label" else network.task
     return network, Info(tuple(classes), preprocessing, values["metrics"], values["recipe"], task)
 
 

@@ -1,13 +1,15 @@
 """Nodes and weights to ONNX, without torch: a network in milliseconds, so that hundreds can be timed.
 
-The file takes uint8 `n h w c` images named `image` and gives `probabilities` (n, classes): scaling, normalisation and
-softmax are inside. Batch norm is folded. Value names are node names, so a value is found by its address.
+The file takes uint8 `n h w c` images named `image` and gives `probabilities`: (n, classes), or (n, classes, h, w) where
+it segments. A detector gives `boxes` (n, anchors, 4), encoded relative to their anchors, and `scores` (n, anchors,
+classes). Scaling, normalisation and softmax (or sigmoids) are inside. Batch norm is folded. Value names are node names,
+so a value is found by its address.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -36,6 +38,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shape,
@@ -43,12 +47,14 @@ from mobilenets.table.nodes import (
     Softmax,
     SplitHeads,
     WindowPool,
+    outputs,
 )
 from mobilenets.table.rows import Act, Network
 
 OPSET = 17
 IR_VERSION = 9
 IMAGE, PROBABILITIES = "image", "probabilities"
+BOXES, SCORES = "boxes", "scores"
 
 
 @dataclass
@@ -97,12 +103,12 @@ def to_onnx(
         weights: arrays by state-dict key (`row01.conv.conv.weight`), as the torch model names them.
         preprocessing: mean and std go into the graph; all of it goes into the metadata.
         classes: names of the outputs, for the metadata.
-        task: softmax where an image has one class, a sigmoid for each where it may have several.
+        task: of a classifier: softmax where an image has one class, a sigmoid for each where it may have several.
         taps: every value that a torch model has under the same name becomes an output too (to find a departure).
         extra: further metadata entries.
 
     Shapes:
-        image: uint8 (n, h, w, c); probabilities: float32 (n, classes); n is free.
+        image: uint8 (n, h, w, c); outputs as the module says, float32; n is free.
     """
     from onnx import TensorProto, helper
 
@@ -114,25 +120,19 @@ def to_onnx(
     for node in nodes:
         if node.name not in folded:
             _write(graph, node, chains.get(node.name, ()), weights)
-    logits = nodes[-1].name
-    if len(nodes[-1].shape) > 1:
-        graph.op("Flatten", [logits], "flat_logits")
-        logits = "flat_logits"
-    if task == "multi-label":
-        graph.op("Sigmoid", [logits], PROBABILITIES)
-    else:
-        graph.op("Softmax", [logits], PROBABILITIES, axis=-1)
+    task = task if network.task == "classify" else network.task
+    answers = _answer(graph, outputs(nodes), task, network.classes)
     size = network.resolution
     image = helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["n", size, size, network.in_channels])
-    outputs = [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", network.classes])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in answers.items()]
     if taps:
         present = {name for proto in graph.nodes for name in proto.output}
-        outputs += [
+        values += [
             helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["n", *node.shape])
             for node in nodes
             if node.name in present
         ]
-    body = helper.make_graph(graph.nodes, network.name, [image], outputs, graph.initializers)
+    body = helper.make_graph(graph.nodes, network.name, [image], values, graph.initializers)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
     helper.set_model_props(model, metadata(network, preprocessing, classes, task) | dict(extra or {}))
@@ -222,6 +222,11 @@ def _write(  # noqa: PLR0915 - one case a type
             _matrix_product(graph, node)
         case Softmax():
             graph.op("Softmax", node.inputs, node.name, axis=-1)
+        case Resize():
+            _resize(graph, node)
+        case PerAnchor():
+            graph.op("Transpose", node.inputs, f"{node.name}.transpose", perm=[0, 2, 3, 1])
+            graph.reshape(f"{node.name}.transpose", node.shape, node.name, last=True)
         case _:
             assert_never(node)
 
@@ -323,6 +328,48 @@ def _activation(graph: _Graph, node: Activation) -> None:
             graph.op("Identity", node.inputs, node.name)
         case _:
             assert_never(node.function)
+
+
+def _answer(graph: _Graph, ends: Sequence[Node], task: Task, classes: int) -> dict[str, Shape]:
+    """The file's outputs with their shapes, from the values that no node reads."""
+    logits = ends[-1]
+    match task:
+        case "classify" | "multi-label":
+            source = logits.name
+            if len(logits.shape) > 1:
+                graph.op("Flatten", [source], "flat_logits")
+                source = "flat_logits"
+            if task == "classify":
+                graph.op("Softmax", [source], PROBABILITIES, axis=-1)
+            else:
+                graph.op("Sigmoid", [source], PROBABILITIES)
+            return {PROBABILITIES: (classes,)}
+        case "segment":
+            graph.op("Softmax", [logits.name], PROBABILITIES, axis=1)
+            return {PROBABILITIES: logits.shape}
+        case "detect":
+            graph.op("Identity", [ends[0].name], BOXES)
+            graph.op("Sigmoid", [logits.name], SCORES)
+            return {BOXES: ends[0].shape, SCORES: logits.shape}
+        case _:
+            assert_never(task)
+
+
+def _resize(graph: _Graph, node: Resize) -> None:
+    """Bilinear. The opset wants a size for every axis, the free batch too, or factors: those are given."""
+    (_, *before), (_, *after) = graph.shapes[node.inputs[0]], node.shape
+    factors = np.array([1, 1, *(_factor(a, b) for a, b in zip(before, after, strict=True))], np.float32)
+    mode = "align_corners" if node.align else "half_pixel"
+    inputs = [node.inputs[0], "", graph.constant(f"{node.name}.factors", factors)]
+    graph.op("Resize", inputs, node.name, mode="linear", coordinate_transformation_mode=mode)
+
+
+def _factor(before: int, after: int) -> np.float32:
+    """The least float that turns one size into the other where runtimes multiply and round down."""
+    factor = np.float32(after / before)
+    while int(np.float32(before) * factor) < after or int(before * float(factor)) < after:
+        factor = np.nextafter(factor, np.float32(np.inf))
+    return factor
 
 
 def _gelu(graph: _Graph, node: Activation) -> None:

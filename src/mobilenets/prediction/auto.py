@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -215,24 +216,42 @@ def _remembered(key: str, able: Sequence[Option]) -> Choice | None:
     return None if option is None else Choice(option.path, option.runtime, option.arithmetic, tried, remembered=True)
 
 
+def wants_auto(model: object, runtime: str | None) -> bool:
+    """Whether the runtime is to be chosen: asked for, or a whole bundle was named."""
+    return runtime == "auto" or (runtime is None and isinstance(model, str | Path) and Path(model).is_dir())
+
+
 def open_auto(
-    model: str | Path,
-    files: Sequence[Source],
+    model: object,
+    files: Callable[[Session], Sequence[Source]],
     *,
-    threads: int,
+    threads: int | None = None,
+    precision: str | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Session:
     """`choose` by a user's own images: the first sixteen that can be read, and generated scenes where those are few.
 
+    Args:
+        model: an exported file, or a bundle's folder.
+        files: the images, for a session that knows the classes.
+        threads: inside an operator; None takes all processors.
+        precision: must not be given: the choice is among all.
+        note: told what was chosen.
+
     Raises:
-        MisuseError: a checkpoint, or a kind that no runtime reads.
+        MisuseError: a checkpoint, a model in memory, a precision, or a kind that no runtime reads.
     """
-    path = Path(model)
-    if path.suffix == ".safetensors":
-        raise MisuseError(f"--runtime auto chooses among runtimes of exported files; {path} is a checkpoint.")
-    contract = open_artifact(options(path)[0].path).preprocessing
+    if not isinstance(model, str | Path) or Path(model).suffix == ".safetensors":
+        raise MisuseError(
+            f"runtime auto chooses among the runtimes of exported files; {model} is none: export it first."
+        )
+    if precision is not None:
+        raise MisuseError(f"runtime auto chooses the precision, too: leave out {precision!r}, or name the runtime.")
+    path, threads = Path(model), threads or os.cpu_count() or 1
+    reference = open_artifact(options(path)[0].path)
+    contract = reference.preprocessing
     images = []
-    for file in files[:SAMPLE]:
+    for file in files(reference)[:SAMPLE]:
         with suppress(DataError):
             images.append(decode.load_image(file, contract))
     for seed in range(LEAST - len(images)):

@@ -15,8 +15,10 @@ from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
 from mobilenets.errors import DataError
 from mobilenets.metrics import METRICS, Task, average_precision
+from mobilenets.prediction.auto import open_auto, wants_auto
 from mobilenets.prediction.predict import LIKELY, loaded_batches
 from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.runtime import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def evaluate(
     runtime: str | None = None,
     precision: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score a checkpoint, an exported file or a model in memory on labelled images.
 
@@ -89,15 +92,25 @@ def evaluate(
         data: a data set in one of the formats, with splits or without.
         split: of a data set with splits; None takes test, else val.
         threads: processors to use; None takes all.
-        runtime: of an exported file; None takes the format's own.
+        runtime: of an exported file; None takes the format's own; `auto` measures, see `auto.choose`. A bundle's folder
+            is always measured.
         precision: of float arithmetic in an exported file; None is fp32.
         on_progress: called with (done, all).
+        on_note: told which runtime was chosen.
 
     Raises:
         DataError: classes that the model does not know, or no readable image.
         MisuseError: no such model or folder.
     """
-    predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
+    predictor: Predictor
+    if wants_auto(model, runtime):
+
+        def files(session: Session) -> list[Source]:
+            return [sample.path for sample in labelled(Path(data), session.classes, split=split)]
+
+        predictor = open_auto(model, files, threads=threads, precision=precision, note=on_note)
+    else:
+        predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
     samples = labelled(Path(data), predictor.classes, split=split)
     return evaluate_samples(predictor, samples, on_progress=on_progress)
 

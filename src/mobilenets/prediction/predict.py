@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mobilenets.data import decode
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError, MisuseError
+from mobilenets.prediction.auto import open_auto, wants_auto
 from mobilenets.prediction.predictor import Predictor, open_model
 
 BATCH = 32
@@ -57,6 +58,7 @@ def predict(
     runtime: str | None = None,
     precision: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
     """Label image files.
 
@@ -65,9 +67,11 @@ def predict(
         paths: files, folders (searched through) or globs.
         top: how many classes to list for each file.
         threads: processors to use; None takes all.
-        runtime: of an exported file; None takes the format's own.
+        runtime: of an exported file; None takes the format's own; `auto` measures, see `auto.choose`. A bundle's folder
+            is always measured.
         precision: of float arithmetic in an exported file; None is fp32.
         on_progress: called with (done, all).
+        on_note: told which runtime was chosen.
 
     Raises:
         MisuseError: no such model or path, a folder without images, or `top` below 1. A file that cannot be read is
@@ -75,8 +79,11 @@ def predict(
     """
     if top < 1:
         raise MisuseError(f"`top` (={top}) must be at least 1.")
-    predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
+    chosen = wants_auto(model, runtime)
+    predictor = None if chosen else open_model(model, threads=threads, runtime=runtime, precision=precision)
     files = decode.find_images([paths] if isinstance(paths, str | Path) else paths)
+    if predictor is None:
+        predictor = open_auto(model, lambda _: files, threads=threads, precision=precision, note=on_note)
     found: list[Prediction] = []
     for batch, images, errors in loaded_batches(files, predictor):
         rows = iter(predictor.run(images)) if len(images) else iter(())

@@ -13,6 +13,7 @@ from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, open_artifact
+from mobilenets.table.checks import need_classifier
 
 
 class Predictor(Protocol):
@@ -33,6 +34,7 @@ class _Checkpoint:
     def __init__(self, model: Any, threads: int) -> None:
         import torch
 
+        need_classifier(model.network, "prediction")
         torch.set_num_threads(threads)
         self.model = model
         self.classes: tuple[str, ...] = model.info.classes

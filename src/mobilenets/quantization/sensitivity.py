@@ -20,6 +20,7 @@ from mobilenets.table.nodes import Activation, Flatten
 
 SHOWN = 5
 """Nodes whose names the picture and the texts give."""
+_WORST, _PLAIN = "#c0392b", "#9db4c0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +98,41 @@ def sensitivity(
 
 
 def draw_sensitivity(result: Sensitivity, path: Path, title: str) -> None:
-    """A bar a node, in network order: what it costs alone; the worst are named, a line is what has piled up."""
-    shown = result.nodes
-    height = max(3.2, 0.17 * len(shown) + 1.2)
-    made = figure(7.5, height)
-    axes = made.add_subplot()
-    worst = set(result.worst(SHOWN))
-    rows = range(len(shown))
-    finite = [node.alone_db for node in shown if math.isfinite(node.alone_db)]
-    top = max([*finite, result.snr_db, 1.0])
-    lengths = [min(node.alone_db, top) for node in shown]
-    axes.barh(rows, lengths, color=["#c0392b" if node.address in worst else "#9db4c0" for node in shown], height=0.75)
-    axes.plot([min(node.snr_db, top) for node in shown], rows, color="#253237", linewidth=1.2, marker=".", markersize=3)
-    axes.set_yticks(rows, [node.address for node in shown], fontsize=6.5)
-    for label, node in zip(axes.get_yticklabels(), shown, strict=True):
+    """Two bars a node, in network order: what it costs the logits alone, and what has piled up in its own values.
+
+    Errors are in percent of the signal (root mean square), so that what hurts is what is long; the worst are named.
+    """
+    nodes, worst = result.nodes, set(result.worst(SHOWN))
+    rows = range(len(nodes))
+    made = figure(8.5, max(3.0, 0.165 * len(nodes) + 1.3))
+    alone, piled = made.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    colours = [_WORST if node.address in worst else _PLAIN for node in nodes]
+    alone.barh(rows, [_percent(node.alone_db) for node in nodes], color=colours, height=0.8)
+    piled.barh(rows, [_percent(node.snr_db) for node in nodes], color=colours, height=0.8)
+    alone.set_title("error of the logits, this node alone in int8", fontsize=8, loc="left", color="#555555")
+    piled.set_title("error of its values, all in int8", fontsize=8, loc="left", color="#555555")
+    alone.set_yticks(rows, [node.address for node in nodes], fontsize=6.5)
+    for label, node in zip(alone.get_yticklabels(), nodes, strict=True):
         if node.address in worst:
-            label.set_color("#c0392b")
+            label.set_color(_WORST)
             label.set_fontweight("bold")
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(0, top * 1.04)
-    axes.set_xlabel("signal over int8's error, dB (more is better)")
-    axes.set_title(title, loc="left", fontsize=10)
-    told = "bars: of the logits, this node alone in int8; line: of its own values, all nodes in int8"
-    told += f" ({result.images} images)"
-    axes.text(0.0, 1.0, told, transform=axes.transAxes, fontsize=7, va="bottom", color="#555555")
-    axes.title.set_position((0, 1.03))
-    axes.spines[["top", "right"]].set_visible(False)
+    for row, node in zip(rows, nodes, strict=True):
+        if node.address in worst:
+            told = f" {_percent(node.alone_db):.1f} %"
+            alone.text(_percent(node.alone_db), row, told, fontsize=6.5, va="center", color=_WORST)
+    alone.set_ylim(len(nodes) - 0.4, -0.6)
+    for axes in (alone, piled):
+        axes.set_xlabel("error, % of the signal", fontsize=8)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.margins(x=0.12)
+        axes.spines[["top", "right"]].set_visible(False)
+    made.suptitle(f"{title} ({result.images} images)", fontsize=10, x=0.01, ha="left")
     save_figure(made, path)
+
+
+def _percent(decibels: float) -> float:
+    """Error over signal, root mean square, from the signal-to-noise ratio."""
+    return float(100 * 10 ** (-decibels / 20))
 
 
 def _quantized(model: MobileNet, pair: Twins) -> list[str]:

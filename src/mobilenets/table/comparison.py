@@ -76,9 +76,10 @@ def xception_block(graph: Graph, row: XceptionBlock) -> None:
             )
         graph.add("add", source)
         return
+    reached = graph.total_stride, graph.dilation
     graph.window_pool("pool", "max", 3, row.stride, "same")
     body = graph.at
-    graph.total_stride //= row.stride  # the shortcut below passes the same stride once more
+    graph.total_stride, graph.dilation = reached  # the shortcut below passes the same stride once more
     graph.goto((source, shape))
     graph.conv("shortcut", row.widths[-1], 1, row.stride)
     graph.norm("shortcut")

@@ -22,6 +22,8 @@ from mobilenets.table.nodes import (
     Multiply,
     Node,
     Parameter,
+    PerAnchor,
+    Resize,
     Scale,
     Select,
     Shape,
@@ -46,7 +48,11 @@ def round_channels(channels: float, divisor: int) -> int:
 
 
 class Graph:
-    """Nodes so far, and the value that flows on: `at` (its name) and `shape`. `tokens` is the second stream's."""
+    """Nodes so far, and the value that flows on: `at` (its name) and `shape`. `tokens` is the second stream's.
+
+    Heads read earlier values by their total stride: `left` holds what entered the first kernel that strides away from
+    it (C4 of a bottleneck is its expansion), `reached` the output of the first row that has it.
+    """
 
     def __init__(self, network: Network, *, training: bool) -> None:
         self.network = network
@@ -57,6 +63,9 @@ class Graph:
         self.tokens: Value | None = None
         self.total_stride = 1
         self.dilation = 1
+        self.padding: Padding = network.padding
+        self.left: dict[int, Value] = {}
+        self.reached: dict[int, Value] = {}
         self.row = ""
 
     def begin_row(self, number: int) -> None:
@@ -80,6 +89,12 @@ class Graph:
         self.nodes.append(node)
         self.at, self.shape = node.name, node.shape
 
+    def _leave(self, stride: int) -> None:
+        """A kernel strides: what enters it is the last value of the total stride so far."""
+        if stride > 1:
+            self.left.setdefault(self.total_stride, self.value)
+            self.total_stride *= stride
+
     def strided(self, stride: int) -> tuple[int, int, int]:
         """(stride, dilation of this kernel, dilation of the rows after it) where the output stride is capped.
 
@@ -93,15 +108,20 @@ class Graph:
 
     def conv(
         self, name: str, out: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False, groups: int = 1,
-        bias: bool = False, padding: Padding | int | None = None, aside: bool = False,
+        bias: bool = False, padding: Padding | int | None = None, aside: bool = False, rate: int | None = None,
     ) -> None:  # fmt: skip
-        """A convolution. The stride of one that stands `aside` does not count for what follows."""
+        """A convolution. The stride of one that stands `aside` does not count for what follows.
+
+        `padding` in pixels is that of the kernel as printed; dilation spreads it too. `rate` is a dilation of its own.
+        """
         channels, height, width = self.shape
         dilation, after = 1, self.dilation
         if (stride > 1 or kernel > 1) and not aside:
             stride, dilation, after = self.strided(stride)
             dilation = dilation if kernel > 1 else 1
-        pads = _pads(self.network.padding if padding is None else padding, kernel, stride, dilation, height, width)
+        dilation = dilation if rate is None else rate
+        padding = padding * dilation if isinstance(padding, int) else padding or self.padding
+        pads = _pads(padding, kernel, stride, dilation, height, width)
         reach = dilation * (kernel - 1) + 1
         out_h = (height + pads[0] + pads[2] - reach) // stride + 1
         out_w = (width + pads[1] + pads[3] - reach) // stride + 1
@@ -114,7 +134,7 @@ class Graph:
         if channels % groups or out % groups:
             raise self.refuse(f"{channels} input and {out} output channels cannot be split into {groups} groups.")
         if not aside:
-            self.total_stride *= stride
+            self._leave(stride)
             self.dilation = after
         self._emit(
             Convolution(
@@ -156,14 +176,11 @@ class Graph:
         self, name: str, mode: Literal["max", "mean"], kernel: int, stride: int, padding: Padding | int,
         ceil: bool = False,
     ) -> None:  # fmt: skip
-        """Windowed maximum or mean."""
+        """Windowed maximum or mean. One whose stride is refused pools at every place; what follows it is spread."""
         channels, height, width = self.shape
-        limit = self.network.output_stride
-        if limit is not None and stride > 1 and self.total_stride * stride > limit:
-            raise MisuseError(
-                f"{self.network.name}: the output stride cannot be {limit}: the pooling in {self.row[:-1]} goes beyond "
-                "it, and only a convolution's stride turns into dilation."
-            )
+        allowed, _, after = self.strided(stride)
+        if allowed != stride:
+            stride, padding, ceil = allowed, "same", False
         pads = _pads(padding, kernel, stride, 1, height, width)
         out_h = _pooled(height, kernel, stride, pads[0], pads[2], ceil)
         out_w = _pooled(width, kernel, stride, pads[1], pads[3], ceil)
@@ -172,7 +189,8 @@ class Graph:
                 f"{self.network.name}: a {kernel}x{kernel} pooling in {self.row[:-1]} does not fit {height}x{width} "
                 f"pixels. The resolution (={self.network.resolution}) is too small: raise it."
             )
-        self.total_stride *= stride
+        self._leave(stride)
+        self.dilation = after
         shape = (channels, out_h, out_w)
         self._emit(WindowPool(f"{self.row}{name}", (self.at,), shape, mode, kernel, stride, pads, ceil))
 
@@ -197,6 +215,17 @@ class Graph:
         channels = sum(shape[0] for _, shape in branches)
         shape = (channels, *branches[0][1][1:])
         self._emit(Concat(f"{self.row}{name}", tuple(value for value, _ in branches), shape))
+
+    def resize(self, name: str, like: Value, *, align: bool = False) -> None:
+        """Bilinear to the height and width of another value."""
+        shape = (self.shape[0], *like[1][1:])
+        self._emit(Resize(f"{self.row}{name}", (self.at, like[0]), shape, align))
+
+    def per_anchor(self, name: str, values: int) -> None:
+        """A map as `values` numbers for each anchor."""
+        channels, height, width = self.shape
+        shape = (height * width * channels // values, values)
+        self._emit(PerAnchor(f"{self.row}{name}.anchors", (self.at,), shape))
 
     def flatten(self) -> None:
         """A map as a vector; nothing where it is one."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import assert_never
 
 from mobilenets.errors import MisuseError
-from mobilenets.table import attention, comparison
+from mobilenets.table import attention, comparison, heads
 from mobilenets.table.graph import Graph, Value, round_channels
 from mobilenets.table.nodes import Node
 from mobilenets.table.rows import (
     Act,
     AdaptivePool,
+    Aspp,
     Bottleneck,
+    BoxPredictor,
     BranchedConv,
     Conv,
     DenseBlock,
     DepthwiseSeparable,
+    ExtraFeatures,
     Fire,
     FusedBottleneck,
     Inception,
     JoinToken,
     Linear,
+    LiteAspp,
     LiteBottleneck,
     MaxPool,
     MobileFormer,
@@ -34,12 +38,15 @@ from mobilenets.table.rows import (
     SeparableConv,
     Tokens,
     UniversalBottleneck,
+    Upsample,
     XceptionBlock,
 )
 
 
 def lower(network: Network, *, training: bool = False) -> tuple[Node, ...]:
-    """The nodes of a network in the order in which they run; the last one is the output (logits).
+    """The nodes of a network in the order in which they run; those that no other reads are its `outputs`.
+
+    A classifier's and a segmenter's is the last (logits); a detector has two, `boxes` and `classes`.
 
     Args:
         network: the table.
@@ -49,6 +56,19 @@ def lower(network: Network, *, training: bool = False) -> tuple[Node, ...]:
     Raises:
         MisuseError: the resolution is too small for a row, or a row cannot follow the one before.
     """
+    graph = _filled(network, training=training)
+    if not graph.nodes:
+        raise MisuseError(f"{network.name}: its rows make nothing that runs: end them with Linear(classes).")
+    return tuple(graph.nodes)
+
+
+def feature_strides(network: Network) -> tuple[int, ...]:
+    """Total strides at which a head finds a feature map, the last row's among them."""
+    graph = _filled(network, training=False)
+    return (*sorted(graph.left), graph.total_stride)
+
+
+def _filled(network: Network, *, training: bool) -> Graph:
     graph = Graph(network, training=training)
     for number, row in enumerate(network.rows, 1):
         graph.begin_row(number)
@@ -57,10 +77,14 @@ def lower(network: Network, *, training: bool = False) -> tuple[Node, ...]:
                 f"{network.name}: {type(row).__name__} in row {number} follows a fully connected layer, whose output "
                 "has no height and width: only Linear can."
             )
+        if len(graph.shape) == 2:
+            raise MisuseError(
+                f"{network.name}: {type(row).__name__} in row {number} follows BoxPredictor, which ends the rows: "
+                "put it before."
+            )
         _lower_row(graph, row)
-    if not graph.nodes:
-        raise MisuseError(f"{network.name}: its rows make nothing that runs: end them with Linear(classes).")
-    return tuple(graph.nodes)
+        graph.reached.setdefault(graph.total_stride, graph.value)
+    return graph
 
 
 def _lower_row(graph: Graph, row: Row) -> None:  # noqa: PLR0915 - one case a type
@@ -119,6 +143,16 @@ def _lower_row(graph: Graph, row: Row) -> None:  # noqa: PLR0915 - one case a ty
         case SeparableConv():
             comparison.separable(graph, "separable", row.kernel, row.out)
             graph.act("separable", Act.RELU)
+        case ExtraFeatures():
+            heads.extra_features(graph, row)
+        case BoxPredictor():
+            heads.box_predictor(graph, row)
+        case Aspp():
+            heads.aspp(graph, row)
+        case LiteAspp():
+            heads.lite_aspp(graph, row)
+        case Upsample():
+            heads.upsample(graph, row)
         case _:
             assert_never(row)
 

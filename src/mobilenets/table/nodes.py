@@ -6,6 +6,7 @@ Shapes leave the batch out: `(c, h, w)`, or `(c,)` after flattening.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -239,6 +240,28 @@ class Softmax:
     shape: Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Bilinear to the height and width of the second input, of which nothing else is read.
+
+    `align` puts the centres of the corner pixels on one another; without it the corners themselves.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    align: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PerAnchor:
+    """A map (a k, h, w) as k values for each of a anchors at each place: (h w a, k)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+
+
 Node = (
     Convolution
     | BatchNorm
@@ -260,7 +283,15 @@ Node = (
     | MergeHeads
     | MatrixProduct
     | Softmax
+    | Resize
+    | PerAnchor
 )
+
+
+def outputs(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes that no other reads: logits, or a detector's `boxes` and `classes`."""
+    read = {name for node in nodes for name in node.inputs}
+    return tuple(node for node in nodes if node.name not in read)
 
 
 def row_of(node: Node) -> int:

@@ -11,16 +11,21 @@ from mobilenets.table.graph import round_channels
 from mobilenets.table.rows import (
     Act,
     AdaptivePool,
+    Aspp,
     Bottleneck,
+    BoxPredictor,
     BranchedConv,
     Conv,
     DenseBlock,
     DepthwiseSeparable,
+    ExtraFeatures,
     Fire,
     FusedBottleneck,
+    HeadRow,
     Inception,
     JoinToken,
     Linear,
+    LiteAspp,
     LiteBottleneck,
     MaxPool,
     MobileFormer,
@@ -34,6 +39,7 @@ from mobilenets.table.rows import (
     SeparableConv,
     Tokens,
     UniversalBottleneck,
+    Upsample,
     XceptionBlock,
 )
 
@@ -119,7 +125,10 @@ def _scaled_row(row: Row, width: float, divisor: int, before: int, after: int) -
             expand = ratio(row.expand)
             groups = math.gcd(row.groups, after, expand)
             return replace(row, expand=expand, out=wide(row.out), groups=groups)
-        case Linear() | PlainConv() | SeparableConv() | MultiQueryAttention() | BranchedConv() | MobileOneBlock():
+        case (
+            Linear() | PlainConv() | SeparableConv() | MultiQueryAttention() | BranchedConv() | MobileOneBlock()
+            | ExtraFeatures()
+        ):  # fmt: skip
             return replace(row, out=wide(row.out))
         case DenseBlock():
             return replace(row, growth=wide(row.growth))
@@ -134,7 +143,10 @@ def _scaled_row(row: Row, width: float, divisor: int, before: int, after: int) -
                 expand, expand2 = after * (row.expand // before), out * (row.expand2 // row.out)
             groups = math.gcd(row.groups, after, expand, out)
             return replace(row, expand=expand, out=out, expand2=expand2, groups=groups)
-        case Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken():
+        case (
+            Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken() | BoxPredictor() | Aspp()
+            | LiteAspp() | Upsample()
+        ):  # fmt: skip
             return row
         case Fire():
             return Fire(wide(row.squeeze), wide(row.expand1), wide(row.expand3))
@@ -154,7 +166,7 @@ def _out(row: Row, channels: int) -> int:
         case DenseBlock():
             return channels + row.layers * row.growth
         # the joined token is no channel of the map: only Linear follows, which asks for none
-        case Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken():
+        case Pool() | MaxPool() | AdaptivePool() | Tokens() | MobileToFormer() | JoinToken() | Upsample():
             return channels
         case Fire():
             return row.expand1 + row.expand3
@@ -196,11 +208,14 @@ def _plain(row: Row) -> Row:
             | Pool()
             | Linear()
             | PlainConv()
+            | ExtraFeatures()
+            | BoxPredictor()
+            | Aspp()
         ):
             return replace(row, act=_relu_for_hswish(row.act))
         case (
             MultiQueryAttention() | Tokens() | MobileFormer() | MobileToFormer() | JoinToken() | MaxPool()
-            | AdaptivePool() | Fire() | Inception() | XceptionBlock() | SeparableConv()
+            | AdaptivePool() | Fire() | Inception() | XceptionBlock() | SeparableConv() | LiteAspp() | Upsample()
         ):  # fmt: skip
             return row
         case _:
@@ -225,21 +240,35 @@ def dilate(network: Network, output_stride: int) -> Network:
 def reduce_tail(network: Network, factor: int = 2) -> Network:
     """Divide the channels between C4 and C5 by `factor`, for detection heads (V3, section 6.3).
 
-    The row that makes the last stride keeps its expansion, which is C4; its output and every later row (but the
-    classifier) shrink.
+    The backbone's row that makes the last stride keeps its expansion, which is C4; its output and every later row (but
+    the classifier and other rows of a head) shrink.
 
     Raises:
         MisuseError: the network has no strided row.
     """
-    strided = [i for i, row in enumerate(network.rows) if getattr(row, "stride", 1) > 1]
+    backbone = [i for i, row in enumerate(network.rows) if not isinstance(row, HeadRow)]
+    strided = [i for i in backbone if getattr(network.rows[i], "stride", 1) > 1]
     if not strided:
         raise MisuseError(f"network {network.name!r} has no strided row, so no stage between C4 and C5 to reduce.")
     rows: list[Row] = []
     before = after = network.in_channels
     for i, row in enumerate(network.rows):
-        kept = i < strided[-1] or i == network.classifier
+        kept = i < strided[-1] or i == network.classifier or isinstance(row, HeadRow)
         # with the same input as before, the expansion of the row that strides stays too
         new = row if kept else _scaled_row(row, 1 / factor, network.divisor, before, after)
         rows.append(new)
         before, after = _out(row, before), _out(new, after)
     return replace(network, rows=tuple(rows))
+
+
+def features(network: Network, *, blocks: bool = False) -> Network:
+    """The rows before the global pooling, which heads for boxes and masks follow; with `blocks` up to the last block.
+
+    All of them scale: no classifier keeps a last convolution wide. Rows of tokens that only a classifier reads go too.
+    """
+    ends = (i for i, row in enumerate(network.rows) if isinstance(row, Pool | AdaptivePool | Linear | HeadRow))
+    end = min(next(ends, network.classifier), network.classifier)
+    rows = [row for row in network.rows[:end] if not isinstance(row, MobileToFormer)]
+    while blocks and isinstance(rows[-1], Conv) and rows[-1].kernel == 1:
+        rows.pop()
+    return replace(network, rows=tuple(rows), head="scaled")

@@ -18,6 +18,7 @@ from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
 from mobilenets.model import MobileNet, load, versions
+from mobilenets.table.checks import need_classifier
 from mobilenets.table.rows import Network
 from mobilenets.training.distill import ask_teachers
 from mobilenets.training.finder import find_rate
@@ -32,6 +33,7 @@ from mobilenets.training.start import Start, begin_from, calibrate, rebuilt
 from mobilenets.training.state import load_state, previous
 from mobilenets.watching import Watcher
 from mobilenets.weights.fetch import Address, fetch
+from mobilenets.zoo import network as network_by_name
 
 MARGIN = 1.15
 """Images are kept this much larger than the network's input, so that random crops do not have to be enlarged."""
@@ -123,6 +125,7 @@ def train(
         given = recipe_named(recipe) if isinstance(recipe, str) else recipe
         chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
         seed = chosen.seed
+        need_classifier(network_by_name(network) if isinstance(network, str) else network, "training")
         folder = open_folder(data, seed=seed)  # bad data is refused before a run folder is made
         start = begin_from(network, folder.classes, weights, task=folder.task, seed=seed, note=watcher.note)
         if recipe is None and start.source is not None:

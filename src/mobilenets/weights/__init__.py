@@ -4,7 +4,7 @@ from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
 from mobilenets.weights.fetch import resolve
 from mobilenets.weights.inherit import estimate_norm, inherit
-from mobilenets.weights.load import load_weights, restore_norm
+from mobilenets.weights.load import load_anchors, load_weights, restore_norm
 from mobilenets.weights.names import ORIGINS, Conventions
 from mobilenets.weights.pickles import convert_pickle
 from mobilenets.weights.pretrained import pretrained
@@ -20,6 +20,7 @@ __all__ = [
     "convert_pickle",
     "estimate_norm",
     "inherit",
+    "load_anchors",
     "load_weights",
     "pretrained",
     "published_for",

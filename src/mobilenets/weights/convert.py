@@ -13,7 +13,7 @@ from mobilenets.errors import CheckpointError, UnknownNameError
 from mobilenets.onnx.weights import NORM_KEYS
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import BatchNorm, Convolution, FullyConnected, Node, row_of
-from mobilenets.table.rows import Bottleneck, DepthwiseSeparable, Network
+from mobilenets.table.rows import Bottleneck, BoxPredictor, DepthwiseSeparable, Network, Upsample, with_classes
 from mobilenets.weights.names import ORIGINS, Names, Origin
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ class Converted:
         arrays: float32 by state-dict key; head rows that the file does not hold are not there.
         origin: whose names they had.
         folded: batch norm was folded into the weights: its arrays here change nothing, and training needs it back.
-        classes: outputs of the classifier, the background left out; 0 where the file has none.
+        classes: outputs of the classifier, a classifier's or detector's background left out; 0 where the file has none.
     """
 
     arrays: dict[str, Array]
@@ -70,7 +70,10 @@ def convert(network: Network, found: Mapping[str, Array], *, where: str, origin:
         if folded and isinstance(node, BatchNorm) and f"{node.name}.bias" in arrays:
             arrays |= _neutral(node, arrays[f"{node.name}.bias"], chosen.conventions(network).bn_eps)
     problems += [f"  + {key}" for key in sorted(set(found) - used) if not key.endswith("num_batches_tracked")]
-    classes = _drop_background(present, arrays)
+    classes = _detector_classes(network, arrays) or _drop_background(network, present, arrays)
+    if network.backbone and classes:
+        fitting = {node.name: node for node in lower(with_classes(network, classes))}
+        present = [fitting[node.name] for node in present]
     problems += _misfits(present, arrays)
     if problems:
         shown = "\n".join(problems[:20]) + (f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else "")
@@ -85,7 +88,9 @@ def _origin(network: Network, found: Mapping[str, Array], where: str, asked: str
     """The origin asked for, or the one most of whose names are in the file."""
     if asked is not None and asked not in ORIGINS:
         raise UnknownNameError("origin of weights", asked, ORIGINS, hint=f"Known: {', '.join(ORIGINS)}.")
-    able = [o for o in ORIGINS.values() if network.name in o.networks and asked in (None, o.name)]
+    backbone = network.backbone or network.name
+    able = [o for o in ORIGINS.values() if backbone in o.networks and asked in (None, o.name)]
+    able = [o for o in able if o.heads or not network.backbone]
     if not able:
         raise CheckpointError(f"{where}: {asked or 'no origin'} has no published {network.name} that is known here.")
 
@@ -105,7 +110,10 @@ def _origin(network: Network, found: Mapping[str, Array], where: str, asked: str
 
 
 def _in_scope(found: Mapping[str, Array], names: Names) -> dict[str, Array]:
-    """Arrays of the network itself: TensorFlow's detection and DeepLab files hold others beside it."""
+    """Arrays of the network itself: TensorFlow's detection and DeepLab files hold others beside its scope.
+
+    Those of a head have their own names there, which stay.
+    """
     prefix = next(iter(names.values()))
     if "/" not in prefix:
         return dict(found)
@@ -113,7 +121,12 @@ def _in_scope(found: Mapping[str, Array], names: Names) -> dict[str, Array]:
     # detection wraps the scope in one of the same name, and puts layers of its own into the outer one
     wrapped = any(scope + scope in key for key in found)
     inside = scope + scope if wrapped else scope
-    return {key[key.rindex(scope) :]: value for key, value in found.items() if inside in key}
+    heads = tuple(f"{name}/" for name in names.values() if not name.startswith(scope))
+    return {
+        key if key.startswith(heads) else key[key.rindex(scope) :]: value
+        for key, value in found.items()
+        if inside in key or key.startswith(heads)
+    }
 
 
 def _head(network: Network, nodes: list[Node]) -> list[Node]:
@@ -159,12 +172,34 @@ def _neutral(node: BatchNorm, bias: Array, eps: float) -> dict[str, Array]:
     return {f"{node.name}.{key}": np.asarray(v, np.float32) for key, v in zip(NORM_KEYS, values, strict=True)}
 
 
-def _drop_background(nodes: list[Node], arrays: dict[str, Array]) -> int:
+def _detector_classes(network: Network, arrays: dict[str, Array]) -> int:
+    """Classes of a detector, 0 where it is none: TensorFlow's arrays are given our order.
+
+    TensorFlow puts a background before each anchor's classes, and y before x, height before width.
+    """
+    row, at = network.rows[-1], f"row{len(network.rows):02d}"
+    if not isinstance(row, BoxPredictor):
+        return 0
+    classes = 0
+    for i, anchors in enumerate(row.anchors, 1):
+        for part, order in (("boxes", [1, 0, 3, 2]), ("classes", slice(1, None))):
+            for key in (f"{at}.{part}{i}.conv.weight", f"{at}.{part}{i}.conv.bias"):
+                value = arrays.get(key)
+                if value is None or len(value) % anchors or (part == "boxes" and len(value) != 4 * anchors):
+                    continue  # it is missing, or of another number of anchors: both are listed as misfits
+                values = value.reshape(anchors, -1, *value.shape[1:])[:, order]
+                arrays[key] = values.reshape(-1, *value.shape[1:])
+                classes = values.shape[1] if part == "classes" else classes
+    return classes
+
+
+def _drop_background(network: Network, nodes: list[Node], arrays: dict[str, Array]) -> int:
     """Outputs of the classifier, without the background class that TensorFlow puts first of 1001."""
     head = nodes[-1]
     weight = arrays.get(f"{head.name}.weight")
     if not isinstance(head, FullyConnected) or weight is None:
-        return 0
+        pixels = [arrays.get(f"{node.name}.weight") for node in nodes if isinstance(node, Convolution)][-1]
+        return len(pixels) if isinstance(network.rows[-1], Upsample) and pixels is not None else 0
     if len(weight) == 1001:
         for key in ("weight", "bias"):
             arrays[f"{head.name}.{key}"] = arrays[f"{head.name}.{key}"][1:]

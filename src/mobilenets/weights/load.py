@@ -9,14 +9,15 @@ from typing import get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mobilenets.errors import MisuseError
+from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.model import MobileNet, build, evaluating, with_info
 from mobilenets.model.store import read_safetensors
 from mobilenets.preprocessing import Interpolation, Preprocessing
 from mobilenets.table.nodes import BatchNorm
-from mobilenets.table.rows import Network
+from mobilenets.table.rows import Network, Upsample
 from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
 from mobilenets.weights.names import Conventions
@@ -58,20 +59,36 @@ def load_weights(
     model = _model(table, converted, chosen, classes)
     state = model.state_dict()
     kept = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in converted.arrays.items()}
-    head = model.nodes[-1].name
     if converted.classes and converted.classes != model.network.classes:
-        kept = {k: v for k, v in kept.items() if not k.startswith(f"{head}.")}
+        kept = {k: v for k, v in kept.items() if v.shape == state[k].shape}  # all but the classifier
     fresh = sorted({k.rpartition(".")[0] for k in state if k not in kept and not k.endswith("num_batches_tracked")})
     model.load_state_dict(state | kept)
     recipe = {"weights": str(path), "origin": converted.origin.name, "folded": converted.folded, "fresh": fresh}
     return with_channels(with_info(model, recipe=recipe), table.in_channels).eval()
 
 
+def load_anchors(path: str | Path) -> NDArray[np.float32]:
+    """The anchors that a TensorFlow detector's file brings: (anchors, 4), centre x, centre y, width, height.
+
+    `heads.anchors` computes them. Those of a quantized model are rounded, and its answers hold for the rounded ones.
+
+    Raises:
+        MisuseError: no such file.
+        CheckpointError: a damaged file, or one without anchors.
+    """
+    tensors, _ = read_safetensors(Path(path))
+    found = tensors.get("anchors")
+    if found is None or found.ndim != 2 or found.shape[1] != 4:
+        raise CheckpointError(f"{path}: it holds no `anchors` of shape (n, 4): take `heads.anchors(network)`.")
+    return found.float().numpy()[:, [1, 0, 3, 2]]  # y x h w to x y w h
+
+
 def _model(
     table: Network, converted: Converted, conventions: Conventions, classes: int | Sequence[str] | None
 ) -> MobileNet:
     """A model of three input channels that runs as the weights want it."""
-    table = replace(table, in_channels=3, padding=conventions.padding, bn_eps=conventions.bn_eps)
+    rows = tuple(replace(row, align=conventions.align) if isinstance(row, Upsample) else row for row in table.rows)
+    table = replace(table, rows=rows, in_channels=3, padding=conventions.padding, bn_eps=conventions.bn_eps)
     preprocessing = Preprocessing(
         table.resolution, conventions.crop, conventions.mean, conventions.std, conventions.interpolation
     )
@@ -91,6 +108,7 @@ def _conventions(usual: Conventions, metadata: dict[str, str]) -> Conventions:
         std=_numbers(metadata, "std", usual.std),
         crop=crop if 0 < crop <= 1 else usual.crop,
         interpolation=next((k for k in get_args(Interpolation) if k == interpolation), usual.interpolation),
+        align=usual.align,
     )
 
 

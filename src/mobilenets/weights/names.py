@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mobilenets.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation
-from mobilenets.table.rows import Bottleneck, Conv, DepthwiseSeparable, Linear, Network, Padding
+from mobilenets.table.rows import (
+    Aspp,
+    Bottleneck,
+    BoxPredictor,
+    Conv,
+    DepthwiseSeparable,
+    ExtraFeatures,
+    Linear,
+    Network,
+    Padding,
+    PlainConv,
+)
 
 Names = dict[str, str]
 """Our node's name -> their prefix."""
@@ -125,10 +136,14 @@ def torchvision(network: Network) -> Names:
 
 
 def tensorflow(network: Network) -> Names:
-    """TF-slim's variable scopes; detection and DeepLab files hold the same under a scope of their own."""
-    scope = "MobilenetV" + network.name.removeprefix("mobilenet_v")[0]
+    """TF-slim's variable scopes; detection and DeepLab files hold the same under a scope of their own.
+
+    Heads have names outside it: those of ssd_mobilenet_v1 and of DeepLab without the pyramid.
+    """
+    name_of_backbone = network.backbone or network.name
+    scope = "MobilenetV" + name_of_backbone.removeprefix("mobilenet_v")[0]
     names: Names = {}
-    block = convs = 0
+    block = convs = extras = 0
     channels = network.in_channels
 
     def unit(row: int, part: str, prefix: str) -> None:
@@ -137,7 +152,7 @@ def tensorflow(network: Network) -> Names:
     for number, row in enumerate(network.rows, 1):
         match row:
             case Conv(norm=norm):
-                name = "Conv2d_0" if network.name == "mobilenet_v1" else f"Conv_{convs}" if convs else "Conv"
+                name = "Conv2d_0" if name_of_backbone == "mobilenet_v1" else f"Conv_{convs}" if convs else "Conv"
                 unit(number, "conv", name)
                 if not norm:
                     del names[f"row{number:02d}.conv.bn"]
@@ -156,6 +171,21 @@ def tensorflow(network: Network) -> Names:
                 block += 1
             case Linear():
                 names[f"row{number:02d}.linear"] = f"{scope}/Logits/Conv2d_1c_1x1"
+            case ExtraFeatures(out=out, lite=False):
+                extras += 1
+                at = f"FeatureExtractor/{scope}/Conv2d_{block}_pointwise"
+                for i, (ours, size) in enumerate((("squeeze", f"1x1_{out // 2}"), ("expand", f"3x3_s2_{out}")), 1):
+                    theirs = f"{at}_{i}_Conv2d_{extras + 1}_{size}"
+                    _unit(names, number, ours, theirs, theirs)
+            case BoxPredictor(lite=False):
+                for i in range(len(row.anchors)):
+                    for ours, theirs in (("boxes", "BoxEncodingPredictor"), ("classes", "ClassPredictor")):
+                        names[f"row{number:02d}.{ours}{i + 1}.conv"] = f"BoxPredictor_{i}/{theirs}"
+            case Aspp():
+                for ours, theirs in (("conv", "aspp0"), ("image", "image_pooling"), ("project", "concat_projection")):
+                    _unit(names, number, ours, theirs, theirs)
+            case PlainConv() if number == network.classifier + 1:
+                names[f"row{number:02d}.conv.conv"] = "logits/semantic"
             case _:
                 pass
         channels = getattr(row, "out", channels)
@@ -208,6 +238,7 @@ class Conventions:
         std: per channel, of values in [0, 1].
         crop: part of the resized short side that is kept.
         interpolation: of the resizing.
+        align: a segmenter's upsampling puts corner pixels on corner pixels.
     """
 
     padding: Padding
@@ -216,17 +247,19 @@ class Conventions:
     std: tuple[float, ...]
     crop: float
     interpolation: Interpolation
+    align: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where weights come from: names, words, and the conventions that the names imply."""
+    """Where weights come from: names (those of `heads` too, where it says so), words, and what the names imply."""
 
     name: str
     names: Callable[[Network], Names]
     words: Words
     networks: tuple[str, ...]
     usual: Conventions
+    heads: bool = False
 
     def conventions(self, network: Network) -> Conventions:
         """The usual ones; but torchvision gives MobileNetV2 PyTorch's own epsilon, V3 TensorFlow's."""
@@ -251,7 +284,7 @@ ORIGINS: dict[str, Origin] = {
         # nearest: its V1 0.25 names 55.2 % of 500 photos bicubic, 53.4 % bilinear
         Origin(
             "tensorflow", tensorflow, TENSORFLOW, tuple(STAGES),
-            Conventions("same", 1e-3, *_HALF, 0.875, "bicubic"),
+            Conventions("same", 1e-3, *_HALF, 0.875, "bicubic", align=True), heads=True,
         ),
         Origin(
             "huggingface", huggingface, TORCH, ("mobilenet_v1", "mobilenet_v2"),

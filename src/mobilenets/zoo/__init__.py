@@ -9,6 +9,7 @@ from mobilenets.errors import UnknownNameError
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
 from mobilenets.zoo import comparison, dense, edgetpu, mnasnet, mobile_former, mobile_one, v1, v2, v3, v4
+from mobilenets.zoo.heads import HEADS, with_head
 
 GROUPS: dict[str, tuple[Network, ...]] = {
     "MobileNetV1": (v1.V1, v1.FULL, v1.SHALLOW),
@@ -59,13 +60,20 @@ FAMILIES = (
 
 
 def networks(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a glob, in the index's order: `networks("*v3*")`."""
+    """Names of the networks that match a glob, in the index's order: `networks("*v3*")`.
+
+    Detectors and segmenters are among them where the glob begins with their head: `networks("ssdlite_*v3*")`.
+    """
+    pattern = pattern.lower()
+    headed = [f"{head}_{name}" for head in HEADS if pattern.startswith(head) for name in INDEX]
     wild = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    return [name for name in INDEX if fnmatch.fnmatchcase(name, wild.lower())]
+    return [name for name in (*INDEX, *headed) if fnmatch.fnmatchcase(name, wild)]
 
 
 def network(name: str | Path) -> Network:
     """A network by name or from a table file (`.json`).
+
+    A head's name before the backbone's gives a detector or a segmenter: `ssdlite_mobilenet_v2`.
 
     Raises:
         UnknownNameError: no such network; near names are offered.
@@ -73,7 +81,10 @@ def network(name: str | Path) -> Network:
     """
     if str(name).endswith(".json"):
         return table_json.read(name)
-    found = INDEX.get(str(name))
-    if found is None:
-        raise UnknownNameError("network", str(name), INDEX, hint="`mobilenets list` shows all.")
-    return found
+    if (found := INDEX.get(str(name))) is not None:
+        return found
+    head, _, backbone = str(name).partition("_")
+    if head in HEADS and backbone in INDEX:
+        return with_head(head, INDEX[backbone])
+    known = [f"{head}_{network}" for network in INDEX] if head in HEADS else INDEX
+    raise UnknownNameError("network", str(name), known, hint="`mobilenets list` shows all.")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import DeviceError, MisuseError, UnknownNameError
 from mobilenets.latency import sensors
+from mobilenets.latency.devices.renderer import Turn, between, turns
 from mobilenets.latency.devices.serving import Server, serving
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -102,6 +103,7 @@ class BrowserLink:
 
     def __init__(self, browser: Browser, server: Server, process: subprocess.Popen[bytes], stderr: BinaryIO) -> None:
         self._browser, self._server, self._process, self._stderr = browser, server, process, stderr
+        self._loads = 0
         said = self.ask({"do": "hello"})
         if said["missing"]:
             raise DeviceError(f"{browser.text}: no WebGPU here: {said['missing']}. --device browser times WebAssembly.")
@@ -120,6 +122,7 @@ class BrowserLink:
         self._check(command)
         for (name, _), data in zip(command.get("files", ()), payload, strict=True):
             self._server.files[f"{model}/{name}"] = data
+        before = turns(self._process.pid) if command["do"] == "time" else {}
         self._server.commands.put(command)
         patience_s = START_S if command["do"] == "hello" else self._browser.patience_s
         reply = self._wait(patience_s + 2 * command.get("limit_s", 0.0))
@@ -130,11 +133,23 @@ class BrowserLink:
         match command["do"]:
             case "load":
                 about = {"runtime": self.runtimes["onnxruntime"], "precision": _precision(payload[0])}
+                self._loads += 1
                 return reply | about
             case "time":
-                return reply | sensors.readings()
+                return reply | self._shares(reply["times_ms"], before) | sensors.readings()
             case _:
                 return reply
+
+    def _shares(self, times_ms: Sequence[float], before: dict[int, Turn]) -> dict[str, Any]:
+        """What a run worked, on average; peak memory of the page while it has held one model only."""
+        found = between(before, turns(self._process.pid))
+        if found is None:
+            return {}
+        process, waited = found
+        peak = sensors.peak_bytes(str(process)) if self._loads == 1 else None
+        # short runs are rarely interrupted and long ones always: the part that waited is of all runs, not of each
+        work = sum(times_ms) * (1 - waited) / len(times_ms)
+        return {"works_ms": [work] * len(times_ms), "peak_bytes": peak}
 
     def _check(self, command: Mapping[str, Any]) -> None:
         if command["do"] != "load":

@@ -1,0 +1,19 @@
+"""Boxes: anchors, their coder, matching and non-maximum suppression, for arrays of NumPy and of torch alike."""
+
+from mobilenets.heads.anchors import anchors
+from mobilenets.heads.boxes import corners, decode, encode, iou
+from mobilenets.heads.detections import Detections, detections, suppress
+from mobilenets.heads.matching import BACKGROUND, match
+
+__all__ = [
+    "BACKGROUND",
+    "Detections",
+    "anchors",
+    "corners",
+    "decode",
+    "detections",
+    "encode",
+    "iou",
+    "match",
+    "suppress",
+]
