@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import tarfile
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -39,6 +40,16 @@ def models() -> dict[str, MobileNet]:
     return {"mobilenet_v2": v2.eval(), "mobilenet_v3_large": build("mobilenet_v3_large").eval()}
 
 
+def unpacked(name: str, folder: Path) -> Path | None:
+    """A folder of the shared archive's photos, where there is one."""
+    tar = Path(os.environ.get("MOBILENETS_SHARED", "../shared")).resolve() / "data" / name
+    if not tar.is_file():
+        return None
+    with tarfile.open(tar) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / tar.stem
+
+
 def run() -> None:
     """Print the medians of all, and the two ratios that the bars are about."""
     torch.set_num_threads(1)
@@ -57,7 +68,8 @@ def run() -> None:
 
 def _one(name: str, model: MobileNet, folder: Path, table: Table) -> list[str]:
     file = folder / f"{name}.onnx"
-    images = sample_images(model)
+    photos = unpacked("photos_80.tar", folder)
+    images = sample_images(model, [photos] if photos else (), limit=16)
     export(model, file, images=images)
     choice, chosen = choose(file, images, fresh=True)
     sessions: dict[str, Session] = {}

@@ -122,7 +122,7 @@ def _examples(data: str | None, images: list[str] | None) -> Sequence[Any]:
 
 def _shown(display: Display) -> Any:
     def on_artifact(what: str, done: int, of: int) -> None:
-        display.phase(f"{what} ({done + 1} of {of})", of)
+        display.phase(f"{what} ({done + 1} of {of})" if done < of else what, of)
         display.advance(done, of)
 
     return on_artifact

@@ -169,8 +169,11 @@ def _minimal(made: Made, ground: Ground) -> Iterator[Try[Made]]:
 
 
 def whole(scheme: Scheme) -> Scheme:
-    """A scheme with no node left out of int8."""
-    return replace(scheme, keep_float=frozenset(), wide=frozenset())
+    """A scheme with no node left out of int8 and a scale per channel.
+
+    With one scale for all of a weight, a fine-tuned network lost 58 points that lost 0.2 with a scale per channel.
+    """
+    return replace(scheme, per_channel=True, keep_float=frozenset(), wide=frozenset())
 
 
 def _trained(

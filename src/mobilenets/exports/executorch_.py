@@ -1,17 +1,17 @@
 """ExecuTorch: `.pte` for XNNPACK, one image at a time, so that all memory is planned when the file is written.
 
-fp16 computes in 16 bits, in every layer. int8 is torchao's PT2E graph.
+int8 is torchao's PT2E graph. There is no fp16: XNNPACK's files of it run no faster on our processor, are hardly smaller
+(11.4 MB of 14.0 for MobileNetV2) and differ by 0.03.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
@@ -40,8 +40,6 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
 
                 assert calibration is not None
                 module = quantize_pt2e(deployed, calibration, scheme, backend="executorch")
-            elif precision == "fp16":
-                module = _Half(deployed)
             program = _lowered(torch.export.export(module, (sample,)), described(model, precision))
     except ImportError as error:
         raise MissingExtraError("executorch", "executorch", purpose="writing .pte files") from error
@@ -55,19 +53,3 @@ def _lowered(program: Any, metadata: dict[str, str]) -> bytes:
     text = json.dumps(metadata, ensure_ascii=False)
     edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA: text})
     return bytes(edge.to_executorch().buffer)
-
-
-class _Half(nn.Module):
-    """The deployed module in 16 bits, between uint8 images and float32 probabilities."""
-
-    def __init__(self, module: Deployed) -> None:
-        super().__init__()
-        self.factor = nn.Buffer(module.get_buffer("factor").half())
-        self.offset = nn.Buffer(module.get_buffer("offset").half())
-        self.network = copy.deepcopy(module.network).half()
-
-    def forward(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).to(torch.float16)
-        logits = self.network(pixels * self.factor + self.offset)
-        probabilities: Tensor = self.network.probabilities(logits.to(torch.float32))
-        return probabilities

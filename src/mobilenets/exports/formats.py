@@ -39,7 +39,7 @@ FORMATS: dict[str, Format] = {
         Format("onnx", "ONNX", ".onnx", ("fp32", "fp16", "int8")),
         Format("openvino", "OpenVINO IR", ".xml", ("fp32", "fp16", "int8"), beside=(".bin",)),
         Format("litert", "LiteRT", ".tflite", ("fp32", "fp16", "int8")),
-        Format("executorch", "ExecuTorch", ".pte", ("fp32", "fp16", "int8")),
+        Format("executorch", "ExecuTorch", ".pte", ("fp32", "int8")),
         Format("coreml", "Core ML", ".mlpackage", ("fp32", "fp16", "int8"), weights_only=True),
         Format("c", "C", ".c", ("fp32", "int8"), beside=(".h",), weights_only=True),
         Format("pytorch", "PyTorch archive", ".pt2", ("fp32",)),
