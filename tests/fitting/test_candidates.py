@@ -19,6 +19,7 @@ from mobilenets.fitting.candidates import (
     spread,
     within_counts,
     within_sight,
+    worth_trying,
 )
 from mobilenets.latency import Latency
 
@@ -119,3 +120,15 @@ def test_every_beginning_of_the_spread_covers_the_front(candidates: list[Candida
     assert len(order) == count
     assert {c.label for c in order} == {c.label for c in line}
     assert [c.label for c in order[:2]] == list(dict.fromkeys(c.label for c in (*line[:1], *line[-1:])))
+
+
+def test_networks_that_start_from_weights_are_tried_off_the_front(candidates: list[Candidate]) -> None:
+    timed = _timed(candidates)
+
+    def warm(candidate: Candidate) -> bool:
+        return candidate.network.name == "mobilenet_v2" and candidate.network.width <= 0.5
+
+    assert not any(warm(c) for c in front(timed))
+    chosen = choose(timed, lambda c: 2.0 if warm(c) else c.expected_top1 / 100, 6, warm)
+    assert warm(chosen[0]) and len(chosen) == 6
+    assert {c.label for c in worth_trying(timed, lambda _: False)} == {c.label for c in front(timed)}

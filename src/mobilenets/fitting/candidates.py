@@ -260,8 +260,19 @@ def spread(line: Sequence[Candidate]) -> list[Candidate]:
     return [line[i] for i in order]
 
 
-def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float], count: int) -> list[Candidate]:
-    """At most `count` of the front for the search on the user's images, best first by `learned`.
+def worth_trying(candidates: Sequence[Candidate], warm: Callable[[Candidate], bool]) -> list[Candidate]:
+    """The front, and that of the networks which start from weights: published accuracies know nothing of the start."""
+    alive = [c for c in candidates if c.status not in GONE]
+    return list({c.label: c for c in (*front(alive), *front([c for c in alive if warm(c)]))}.values())
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    learned: Callable[[Candidate], float],
+    count: int,
+    warm: Callable[[Candidate], bool] = lambda _: False,
+) -> list[Candidate]:
+    """At most `count` of those worth trying for the search on the user's images, best first by `learned`.
 
     One family fills at most a third of the places (and one) while others are on the front: `learned` rests on
     accuracies published for other images and recipes, which the search corrects only where it sees other networks.
@@ -270,6 +281,7 @@ def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float
         candidates: those over the budget are left out.
         learned: what a candidate is expected to reach in the time there is; larger is better.
         count: how many the search has time for.
+        warm: whether a candidate starts from weights.
 
     Raises:
         MisuseError: nothing to choose from.
@@ -277,7 +289,7 @@ def choose(candidates: Sequence[Candidate], learned: Callable[[Candidate], float
     alive = [c for c in candidates if c.status not in GONE]
     if not alive:
         raise MisuseError("no candidate is left to choose from.")
-    ranked = sorted(front(alive), key=learned, reverse=True)
+    ranked = sorted(worth_trying(alive, warm), key=learned, reverse=True)
     most = max(1, count // 3)
     taken: Counter[str] = Counter()
     first: list[Candidate] = []

@@ -22,7 +22,17 @@ from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.samples import CALIBRATION
 from mobilenets.fitting.budget import Budget
-from mobilenets.fitting.candidates import GONE, Candidate, choose, front, mark, mark_slow, spread, with_latency
+from mobilenets.fitting.candidates import (
+    GONE,
+    Candidate,
+    choose,
+    front,
+    mark,
+    mark_slow,
+    spread,
+    with_latency,
+    worth_trying,
+)
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.reporting import Outcome
@@ -142,7 +152,7 @@ class Job:
     def choose(self, candidates: list[Candidate]) -> list[Candidate]:
         """The candidates of the search; a resumed run keeps those of its first sitting."""
         if not self.state.chosen:
-            chosen = choose(candidates, self.learned(candidates), self.search_width())
+            chosen = choose(candidates, self.learned(candidates), self.search_width(), self.starts.warm)
             self.state.chosen = [c.label for c in chosen]
             self.keep_time()
         by_label = {c.label: c for c in candidates}
@@ -150,7 +160,7 @@ class Job:
 
     def learned(self, candidates: Sequence[Candidate]) -> Callable[[Candidate], float]:
         """Expected accuracy of each network on the front in the time that is left, by its training speed here."""
-        line = front([c for c in candidates if c.status not in GONE])
+        line = worth_trying(candidates, self.starts.warm)
         self.watcher.phase("timing training")
         distinct = len(self.folder.splits["train"])
         seconds = (1 - SEARCH_SHARE) * max(self.left_s() - self.closing_s, 5.0)
