@@ -62,17 +62,17 @@ def test_openvino_reads_onnx(precision: str, artifact_of: Made, toy: MobileNet) 
 
 
 def test_openvino_computes_in_fp32_unless_asked(artifact_of: Made, toy: MobileNet) -> None:
+    """In processes of their own: OpenVINO in both precisions beside torch corrupted the memory of a later training."""
     images = stripes(12, seed=3)[0]
     expected = probabilities(toy, images)
-    plain, short = (open_artifact(artifact_of(".xml"), precision=p) for p in (None, "bf16"))
+    plain, short = (run_fresh(artifact_of(".xml"), images, runtime="openvino", precision=p) for p in (None, "bf16"))
     assert (plain.precision, short.precision) == ("fp32", "bf16")
-    assert plain._precision == "fp32"  # type: ignore[attr-defined]
-    assert plain.compiled(1).get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"  # type: ignore[attr-defined]
-    hint = short.compiled(1).get_property("INFERENCE_PRECISION_HINT")  # type: ignore[attr-defined]
-    assert np.abs(plain.run(images) - expected).max() < 1e-4
-    if hint.get_type_name() == "bf16":  # where the processor has it
-        assert np.abs(short.run(images) - expected).max() > 1e-4
-    assert open_artifact(artifact_of(".xml", "int8"), precision="bf16").precision == "int8+bf16"
+    assert np.abs(plain.probabilities - expected).max() < 1e-4
+    cpu = Path("/proc/cpuinfo")
+    if cpu.is_file() and "avx512_bf16" in cpu.read_text(encoding="utf-8"):  # else it computes in fp32 all the same
+        assert np.abs(short.probabilities - expected).max() > 1e-4
+    mixed = run_fresh(artifact_of(".xml", "int8"), images, runtime="openvino", precision="bf16")
+    assert mixed.precision == "int8+bf16"
 
 
 @pytest.mark.parametrize(("suffix", "runtime"), [pair for pair in OWN if pair[0] != ".xml"])
