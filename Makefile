@@ -32,7 +32,8 @@ demo: $(VENV)/core
 	$(BIN)/mobilenets demo --out runs/demo --overwrite
 
 test: $(VENV)/dev $(VENV)/web/done lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not alone" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 slow: $(VENV)/dev $(VENV)/web/done
 	$(BIN)/python -m pytest -m slow
