@@ -6,7 +6,7 @@ Nothing here knows what a technique does or how a file is scored: both are passe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 M = TypeVar("M")
@@ -144,8 +144,3 @@ def judged(attempt: Try[M], score: Score | None, float_metric: float, max_drop: 
         return Rung(attempt.name, attempt.what, None, None, False, seconds, attempt.note)
     drop = float_metric - score.metric
     return Rung(attempt.name, attempt.what, score, drop, drop <= max_drop + 1e-9, seconds, attempt.note)
-
-
-def noted(rung: Rung, note: str) -> Rung:
-    """A rung with another note."""
-    return replace(rung, note=note)

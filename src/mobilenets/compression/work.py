@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,9 @@ class Work:
                 )
             ]  # fmt: skip
         asked = self.asked
-        again = [f"--{k.replace('_', '-')}={asked[k]}" for k in ("data", "format", "seed") if k in asked]
+        again = [f"--{name}={asked[name]}" for name in ("data", "format", "seed") if name in asked]
+        again += [f"--max-drop={100 * self.max_drop:g}", f"--minutes={self.ground.minutes:g}"]
+        again += ["--per-tensor"] * (not asked.get("per_channel", True))
         kept = self.quantized if best.passed else self.artifact
         score = best.score if best.passed and best.score is not None else self.float_score
         write_evidence(run, self.model, {
@@ -184,7 +186,7 @@ class Work:
         """Write and score a try; one that an earlier sitting scored is not scored again."""
         if attempt.name in self.known:
             return self.known[attempt.name]
-        score, failure = None, ""
+        score = None
         if attempt.made is not None:
             self.watcher.phase(attempt.name)
             try:
@@ -193,10 +195,9 @@ class Work:
             except MobileNetsError as error:
                 if not self.rungs:  # the first try: this format does not work here at all
                     raise
-                failure = str(error).splitlines()[0]
+                attempt = replace(attempt, note=str(error).splitlines()[0])
         seconds = time.perf_counter() - self.since  # what made the try, training among it, counts too
-        rung = judged(attempt, score, self.float_score.metric, self.max_drop, seconds)
-        return rung if not failure else judged(Try(attempt.name, attempt.what, None, failure), None, 0.0, 0.0, 0.0)
+        return judged(attempt, score, self.float_score.metric, self.max_drop, seconds)
 
     def told(self, rung: Rung) -> None:
         """Write a finished rung down, and tell of it."""

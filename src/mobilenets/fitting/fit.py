@@ -117,11 +117,8 @@ def fit(
         arguments = (run, state, limits, job.folder, outcome, watcher, job.keep_time)
         return Fit(outcome.model, outcome.artifact, write_report(*arguments), run)
     except KeyboardInterrupt:
-        line = shlex.join(
-            ["mobilenets", "fit", str(data), *(f"--budget={text}" for text in given), f"--minutes={minutes:g}"]
-        )
-        more = "".join(f" --{k} {v}" for k, v, usual in _unusual(asked) if v != usual)
-        watcher.note(f"interrupted: go on with {line}{more} --out {run} --resume")
+        line = shlex.join(["mobilenets", *asked.arguments(), "--out", str(run), "--resume"])
+        watcher.note(f"interrupted: go on with {line}")
         raise
     except MobileNetsError:
         if not state.chosen:  # nothing that could be gone on with: the same --out must be free for the next try
@@ -146,15 +143,6 @@ def _check(minutes: float, threads: int, seed: int, precision: str, max_drop: fl
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     if seed < 0:
         raise MisuseError(f"`seed` (={seed}) must not be negative.")
-
-
-def _unusual(asked: State) -> list[tuple[str, object, object]]:
-    """Options with what they were given as and what they are by default."""
-    return [
-        ("device", asked.device, "local"), ("precision", asked.precision, "fp32"),
-        ("max-drop", 100 * asked.max_drop, 1.0), ("threads", asked.threads, 1), ("seed", asked.seed, 0),
-        ("weights", asked.weights, "auto"),
-    ]  # fmt: skip
 
 
 def _resumed(out: str | Path | None, asked: State) -> State:

@@ -140,21 +140,17 @@ def _evidence(
     run: Path, state: State, folder: Folder, o: Outcome, scored: Evaluation, mistakes: WorstMistakes
 ) -> dict[str, Any]:
     """What the page shows beside the result: what was asked, the training, what is mistaken, costs, files."""
-    again = [f"--budget={text}" for text in state.budgets] + [f"--minutes={state.minutes:g}"]
-    usual = State(state.path, "", [], 0.0, 1, 0, "auto")
-    names = ("device", "precision", "threads", "seed", "weights")
-    again += [f"--{n}={getattr(state, n)}" for n in names if getattr(state, n) != getattr(usual, n)]
     files = [o.artifact, run / "model.onnx", run / "model.safetensors", run / "split.json"]
     confused = confusion(scored, f"{o.artifact.name} on the validation images")
     return {
         "verb": "fit",
         "date": now(),
         "asked": {
-            "data": state.data, "budget": budget_words(state), "minutes": state.minutes, "device": state.device,
+            "data": state.data, "budget": " and ".join(state.budgets), "minutes": state.minutes, "device": state.device,
             "precision": state.precision, "threads": state.threads, "seed": state.seed, "weights": state.weights,
         },
         "commands": [
-            command("do it again", "fit", state.data, *again),
+            command("do it again", *state.arguments()),
             command("use it", "predict", o.artifact, "PHOTOS"),
         ],
         "artifacts": [
@@ -170,8 +166,3 @@ def _evidence(
         **({} if confused is None else {"confusion": confused}),
         **({} if o.quantized is None else {"quantization": ladder(o.quantized.report)}),
     }  # fmt: skip
-
-
-def budget_words(state: State) -> str:
-    """The budgets as the user gave them."""
-    return " and ".join(state.budgets)

@@ -30,6 +30,7 @@ class Starts:
     def __init__(self, source: str, kept: Path, folder: Folder, seed: int, note: Callable[[str], None]) -> None:
         self.source, self.kept, self.folder, self.seed, self.note = source, kept, folder, seed, note
         self.told: set[str] = set()
+        self.begun: dict[str, str | None] = {}
         self.known: dict[tuple[str, float], bool] = {}
         self.unreachable = False
 
@@ -46,6 +47,7 @@ class Starts:
             start, kind = Start(model), recipe_named(model.info.recipe["recipe"])
         else:
             start = self.start(candidate)
+            self.begun[candidate.label] = start.source
             calibrate(start, train)
             kind = Finetune if start.source is not None else Recipe
         recipe = kind(minutes=seconds / 60, seed=self.seed)
@@ -80,7 +82,9 @@ class Starts:
 
     def source_of(self, candidate: Candidate) -> str | None:
         """Where the weights that a candidate's training began from come from; None for random ones."""
-        return self.source if self.warm(candidate) else None
+        if candidate.label in self.begun:
+            return self.begun[candidate.label]
+        return self.source if self.warm(candidate) else None  # begun in an earlier sitting
 
     def note_once(self, text: str) -> None:
         """Tell what was not told before."""

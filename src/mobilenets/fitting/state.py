@@ -61,6 +61,16 @@ class State:
     trained: str | None = None
     stepped_down: list[str] = field(default_factory=list)
 
+    def arguments(self) -> list[str]:
+        """What `mobilenets` takes to do the same: the verb, the data, and what is not by default."""
+        usual = State(self.path, "", [], 0.0, 1, 0, "auto")
+        names = ("device", "precision", "threads", "seed", "weights")
+        told = [f"--{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
+        if self.max_drop != usual.max_drop:
+            told.append(f"--max-drop={100 * self.max_drop:g}")
+        budgets = [f"--budget={text}" for text in self.budgets]
+        return ["fit", self.data, *budgets, f"--minutes={self.minutes:g}", *told]
+
     def best_score(self, label: str) -> float | None:
         """Best accuracy of a candidate in the search, or None."""
         scores = [score for key, score in self.scores.items() if key.partition(" ")[2] == label]
