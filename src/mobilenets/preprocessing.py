@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from mobilenets.errors import MisuseError
+from mobilenets.table.rows import Network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How pixels are resized; both antialiased, as Pillow does it."""
+
+Shaping = Literal["crop", "stretch"]
+"""How a photo becomes a square: `crop` keeps its shape and cuts the centre, `stretch` keeps all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Preprocessing:
 
     The image is rotated as its EXIF says; its short side is resized to `resolution / crop` (antialiased);
     the centre `resolution` x `resolution` is kept; then `(pixel / 255 - mean) / std` per channel. The last step lies
-    inside exported files, which take uint8 `n h w c`.
+    inside exported files, which take uint8 `n h w c`. With `shaping` "stretch", which detectors and segmenters want,
+    the whole image is resized to `resolution` x `resolution`, so that places are parts of its width and height.
 
     Attributes:
         resolution: height and width that enter the network, in pixels.
@@ -29,9 +34,10 @@ class Preprocessing:
         std: per channel, of values in [0, 1].
         interpolation: of the resizing. Weights want theirs: one V1 0.25 names 56.2 % of 500 photos bicubic, 53.4 % of
             them bilinear.
+        shaping: how a photo becomes a square.
 
     Raises:
-        MisuseError: an interpolation that is not known.
+        MisuseError: an interpolation or a shaping that is not known, or a stretched image that is cropped.
     """
 
     resolution: int = 224
@@ -39,17 +45,28 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
+    shaping: Shaping = "crop"
 
     def __post_init__(self) -> None:
         if self.interpolation not in (known := get_args(Interpolation)):
             raise MisuseError(f"preprocessing: interpolation {self.interpolation!r} must be one of {', '.join(known)}.")
+        if self.shaping not in (ways := get_args(Shaping)):
+            raise MisuseError(f"preprocessing: shaping {self.shaping!r} must be one of {', '.join(ways)}.")
+        if self.shaping == "stretch" and self.crop != 1.0:
+            raise MisuseError(f"preprocessing: a stretched image is kept whole, got crop {self.crop}.")
 
     @staticmethod
-    def default(resolution: int, channels: int = 3) -> Preprocessing:
+    def default(resolution: int, channels: int = 3, *, shaping: Shaping = "crop") -> Preprocessing:
         """ImageNet's mean and std for RGB; 0.5 and 0.25 for any other number of channels."""
         if channels == 3:
-            return Preprocessing(resolution)
-        return Preprocessing(resolution, mean=(0.5,) * channels, std=(0.25,) * channels)
+            return Preprocessing(resolution, shaping=shaping)
+        return Preprocessing(resolution, mean=(0.5,) * channels, std=(0.25,) * channels, shaping=shaping)
+
+    @staticmethod
+    def of(network: Network) -> Preprocessing:
+        """A network's default: detectors and segmenters see whole images, stretched; classifiers the centre square."""
+        shaping: Shaping = "crop" if network.task == "classify" else "stretch"
+        return Preprocessing.default(network.resolution, network.in_channels, shaping=shaping)
 
     @property
     def channels(self) -> int:

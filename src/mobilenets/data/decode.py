@@ -106,10 +106,10 @@ def load_image(path: Source, preprocessing: Preprocessing) -> Bytes:
 
 
 def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
-    """The centre square of an RGB image after its short side was resized (Pillow's antialiased filters).
+    """The centre square of an RGB image after its short side was resized, or all of it where images are stretched.
 
-    The square's exact place in the original is resized, so what is cut away is never computed and the aspect ratio
-    holds to a fraction of a pixel. Smaller images are enlarged the same way.
+    Pillow's antialiased filters. The square's exact place in the original is resized, so what is cut away is never
+    computed and the aspect ratio holds to a fraction of a pixel. Smaller images are enlarged the same way.
 
     Shapes: uint8 h w c -> uint8 r r c, with r the resolution of `preprocessing`.
     """
@@ -126,7 +126,9 @@ def resize_crop(image: Bytes, preprocessing: Preprocessing) -> Bytes:
 
 
 def square_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the centre square in an image, in its own pixels."""
+    """Left, top, right and bottom, in an image's own pixels, of what becomes the input."""
+    if preprocessing.shaping == "stretch":
+        return 0.0, 0.0, float(width), float(height)
     kept = min(height, width) * preprocessing.resolution / preprocessing.short_side
     left, top = (width - kept) / 2, (height - kept) / 2
     return max(left, 0.0), max(top, 0.0), min(left + kept, width), min(top + kept, height)

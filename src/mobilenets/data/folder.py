@@ -13,7 +13,17 @@ from pathlib import Path
 from mobilenets.data.files import natural
 from mobilenets.data.formats import read_data
 from mobilenets.data.listing import SPLITS, Entry, Listing
-from mobilenets.data.splits import Label, Sample, Splits, listed, read_split, take_val, write_split
+from mobilenets.data.splits import (
+    Label,
+    Sample,
+    Splits,
+    classes_in,
+    labels_of,
+    listed,
+    read_split,
+    take_val,
+    write_split,
+)
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.metrics import Task
 
@@ -114,7 +124,7 @@ def relabelled(folder: Folder, classes: Sequence[str]) -> Folder:
     where = [list(classes).index(name) for name in folder.classes]
 
     def told(label: Label) -> Label:
-        return where[label] if isinstance(label, int) else tuple(sorted(where[i] for i in label))
+        return where[label] if isinstance(label, int) else tuple(sorted(where[i] for i in classes_in(label)))
 
     splits = {
         name: tuple(Sample(path, told(label)) for path, label in samples) for name, samples in folder.splits.items()
@@ -176,5 +186,5 @@ def _samples(entries: Iterable[Entry], classes: tuple[str, ...], multi_label: bo
     return tuple(sorted((Sample(source, index[names[0]]) for source, names in entries), key=_label))
 
 
-def _label(sample: Sample) -> Label:
-    return sample.label
+def _label(sample: Sample) -> tuple[int, ...]:
+    return labels_of(sample)

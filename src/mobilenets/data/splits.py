@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from mobilenets.data.annotations import Boxes, Mask
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 from mobilenets.files import write_text
 
-__all__ = ["Label", "Sample", "Splits", "labels_of", "listed", "read_split", "take_val", "write_split"]
+__all__ = ["Label", "Sample", "Splits", "classes_in", "labels_of", "listed", "read_split", "take_val", "write_split"]
 
 FORMAT = "mobilenets-split/1"
 
 
-Label = int | tuple[int, ...]
-"""Index of an image's class; in multi-label data the indices of its classes, ascending, perhaps none."""
+Label = int | tuple[int, ...] | Boxes | Mask
+"""Index of an image's class; in multi-label data the indices of its classes, ascending, perhaps none; its boxes; or its
+mask."""
 
 
 class Sample(NamedTuple):
@@ -61,8 +63,19 @@ def take_val(root: Path, classes: Sequence[str], splits: Splits, fraction: float
 
 
 def labels_of(sample: Sample) -> tuple[int, ...]:
-    """All labels of an image, one where the data is not multi-label."""
-    return sample.label if isinstance(sample.label, tuple) else (sample.label,)
+    """Indices of an image's classes, each once; one where it has one class."""
+    return classes_in(sample.label)
+
+
+def classes_in(label: Label) -> tuple[int, ...]:
+    """Indices of the classes that a label names, each once."""
+    match label:
+        case int():
+            return (label,)
+        case tuple():
+            return label
+        case _:
+            return tuple(sorted(set(label.labels)))
 
 
 def _chosen(root: Path, samples: list[Sample], fraction: float, seed: int) -> list[Sample]:

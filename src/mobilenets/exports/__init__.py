@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenets.data.splits import Label
 from mobilenets.errors import CheckpointError, VerificationError
 from mobilenets.exports.bundle import Artifact, bundle, planned
 from mobilenets.exports.census import Census, census
 from mobilenets.exports.departures import first_departure
 from mobilenets.exports.formats import FORMATS, Format, format_of
 from mobilenets.exports.samples import calibration_images, labelled_images, sample_images
-from mobilenets.exports.verify import MAX_DROP, TOLERANCE, Label, Verification, verify
+from mobilenets.exports.verify import MAX_DROP, TOLERANCE, Verification, verify
 from mobilenets.exports.whole import failed_name, move, remove, replacing_artifact, size_bytes
 from mobilenets.exports.write import checked, write, write_as
 from mobilenets.model import MobileNet, load

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.data.sources import Source
+from mobilenets.data.splits import Label
 from mobilenets.errors import MobileNetsError, UnknownNameError, VerificationError
 from mobilenets.exports.census import Census, census
 from mobilenets.exports.evidence import artifact_part, measured, write_evidence
 from mobilenets.exports.formats import FORMATS, Format, check_precision
-from mobilenets.exports.verify import MAX_DROP, Label, Verification
+from mobilenets.exports.verify import MAX_DROP, Verification
 from mobilenets.exports.whole import files_of, size_bytes
 from mobilenets.exports.write import check_images
 from mobilenets.files import write_text

@@ -10,10 +10,11 @@ from typing import Any
 
 from mobilenets.costs import cost
 from mobilenets.costs.plain import report_part
+from mobilenets.data.splits import Label
 from mobilenets.errors import MobileNetsError
 from mobilenets.exports.census import census
 from mobilenets.exports.formats import format_of
-from mobilenets.exports.verify import Label, Verification, score
+from mobilenets.exports.verify import Verification, score
 from mobilenets.files import write_text
 from mobilenets.latency import Latency, time_session
 from mobilenets.model import MobileNet, versions

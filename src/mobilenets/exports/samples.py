@@ -13,8 +13,8 @@ from mobilenets.data import decode, scenes
 from mobilenets.data.folder import labelled
 from mobilenets.data.formats import read_data
 from mobilenets.data.sources import Source
+from mobilenets.data.splits import Label
 from mobilenets.errors import DataError, MisuseError
-from mobilenets.exports.verify import Label
 from mobilenets.model import MobileNet
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime.session import Images

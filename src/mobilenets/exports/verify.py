@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mobilenets.data.splits import Label, classes_in
 from mobilenets.errors import MisuseError
 from mobilenets.exports.formats import FORMATS
 from mobilenets.exports.fresh import Run, run_c, run_fresh
@@ -34,8 +35,6 @@ MAX_DROP = 0.01
 
 Rule = Literal["probabilities", "agreement", "metric", "specification"]
 """What was asked of an artifact."""
-
-Label = int | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,7 @@ def score(found: Probabilities, labels: Sequence[Label], task: Task) -> float:
     """The task's metric of class probabilities: top-1 accuracy, or mean average precision."""
     truth: NDArray[np.float64] = np.zeros(found.shape)
     for row, label in zip(truth, labels, strict=True):
-        row[[label] if isinstance(label, int) else list(label)] = 1.0
+        row[list(classes_in(label))] = 1.0
     if task == "multi-label":
         return mean_average_precision(truth, found)
     return float(truth[np.arange(len(found)), found.argmax(1)].mean())

@@ -64,7 +64,7 @@ def measured_roofline(network: Network, *, threads: int = 1) -> Roofline:
 
 def _whole_ms(network: Network, threads: int) -> float:
     """Median of whole runs, nothing recorded."""
-    preprocessing = Preprocessing.default(network.resolution, network.in_channels)
+    preprocessing = Preprocessing.of(network)
     model = to_onnx(network, random_weights(network), preprocessing)
     session = OnnxRuntimeSession.open(model.SerializeToString(), threads=threads)
     return time_session(session, runs=30, limit_s=1.0).median_ms

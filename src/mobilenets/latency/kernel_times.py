@@ -27,7 +27,7 @@ def kernel_times(network: Network, *, threads: int = 1, runs: int = 15) -> dict[
     What the runtime inserts (layout changes) counts to the kernel that ran before it. A missing one was
     fused with another.
     """
-    preprocessing = Preprocessing.default(network.resolution, network.in_channels)
+    preprocessing = Preprocessing.of(network)
     model = to_onnx(network, random_weights(network), preprocessing).SerializeToString()
     image = np.zeros((1, network.resolution, network.resolution, network.in_channels), np.uint8)
     with tempfile.TemporaryDirectory() as folder:

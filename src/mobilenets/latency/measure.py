@@ -122,7 +122,7 @@ class Model:
         Raises:
             MisuseError: a precision that ONNX Runtime has no fast form of.
         """
-        preprocessing = Preprocessing.default(network.resolution, network.in_channels)
+        preprocessing = Preprocessing.of(network)
         data = to_onnx(network, random_weights(network), preprocessing).SerializeToString()
         match precision:
             case "fp32":

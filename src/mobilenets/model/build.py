@@ -77,9 +77,7 @@ class MobileNet(nn.Module):
         self.network = network
         self.as_trained = training
         self.nodes = lower(network, training=training)
-        self.info = info or Info(
-            preprocessing=Preprocessing.default(network.resolution, network.in_channels), task=network.task
-        )
+        self.info = info or Info(preprocessing=Preprocessing.of(network), task=network.task)
         self._ends = tuple(node.name for node in outputs(self.nodes))
         self._plan = self._make_plan()
         self.dropout = dropout
@@ -214,7 +212,7 @@ def build(
     if classes is not None:
         table = with_classes(table, classes if isinstance(classes, int) else len(names))
     size = table.resolution
-    chosen = preprocessing or Preprocessing.default(size, table.in_channels)
+    chosen = preprocessing or Preprocessing.of(table)
     if chosen.resolution != size:
         raise MisuseError(f"`preprocessing.resolution` (={chosen.resolution}) must be the network's (={size}).")
     return MobileNet(table, info=Info(names, chosen, task=table.task), dropout=dropout, training=training)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenets.data.folder import Sample, labelled
 from mobilenets.data.sources import Source
-from mobilenets.data.splits import Label
+from mobilenets.data.splits import Label, classes_in
 from mobilenets.errors import DataError
 from mobilenets.metrics import METRICS, Task, average_precision
 from mobilenets.prediction.auto import open_auto, wants_auto
@@ -191,7 +191,7 @@ def _score_several(
     count = probabilities.shape[1]
     truth = np.zeros(probabilities.shape, np.float64)
     for row, label in zip(truth, labels, strict=True):
-        row[[label] if isinstance(label, int) else list(label)] = 1.0
+        row[list(classes_in(label))] = 1.0
     order = np.argsort(-probabilities, axis=1)
     hits = np.take_along_axis(truth, order, 1) > 0
     predicted = (probabilities >= LIKELY).astype(np.int64)

@@ -107,7 +107,7 @@ def _loss(row: NDArray[np.float32], sample: Sample) -> float:
     if isinstance(sample.label, int):
         return float(-np.log(clipped[sample.label]))
     truth = np.zeros(len(row))
-    truth[list(sample.label)] = 1.0
+    truth[list(labels_of(sample))] = 1.0
     return float(-(truth * np.log(clipped) + (1 - truth) * np.log(1 - clipped)).sum())
 
 
