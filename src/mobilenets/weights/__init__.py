@@ -1,4 +1,4 @@
-"""Published weights: four projects' names for the same layers, and what travels with them; narrower networks and heads."""
+"""Published weights: four projects' names for the same layers; what travels with them; narrower networks, heads."""
 
 from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
