@@ -7,6 +7,7 @@ from mobilenets.prediction.mistakes import WorstMistakes, confusion
 from mobilenets.prediction.predict import predict, predict_files
 from mobilenets.prediction.predictor import Predictor, open_model
 from mobilenets.prediction.scoring import DetectionEvaluation, SegmentationEvaluation, evaluate_boxes, evaluate_masks
+from mobilenets.prediction.video import Video, is_video, predict_videos
 
 __all__ = [
     "Detection",
@@ -17,15 +18,18 @@ __all__ = [
     "Region",
     "Scored",
     "SegmentationEvaluation",
+    "Video",
     "WorstMistakes",
     "confusion",
     "evaluate",
     "evaluate_boxes",
     "evaluate_masks",
     "evaluate_samples",
+    "is_video",
     "open_model",
     "predict",
     "predict_files",
+    "predict_videos",
     "score",
     "to_coco",
 ]
