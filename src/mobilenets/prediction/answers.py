@@ -57,13 +57,20 @@ def read_boxes(
         most: boxes of an image.
     """
     if "count" not in outputs:
-        return detections(outputs["boxes"], outputs["scores"], places, score=score, overlap=overlap, most=most)
+        found = detections(outputs["boxes"], outputs["scores"], places, score=score, overlap=overlap, most=most)
+        return [_with_area(each) for each in found]
     found = []
     for i, count in enumerate(outputs["count"].ravel().astype(int).tolist()):
         boxes, scores, classes = (outputs[name][i][:count] for name in ("boxes", "scores", "classes"))
         good = np.flatnonzero(scores >= score)[:most]
         found.append(Detections(boxes[good].clip(0, 1), scores[good], classes[good].astype(np.int64)))
-    return found
+    return [_with_area(each) for each in found]
+
+
+def _with_area(found: Detections) -> Detections:
+    """Without boxes that lie outside the image, of which clipping left a line."""
+    good = (found.boxes[:, 2:] > found.boxes[:, :2]).all(1)
+    return Detections(found.boxes[good], found.scores[good], found.classes[good])
 
 
 def read_masks(outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> list[NDArray[np.uint8]]:
