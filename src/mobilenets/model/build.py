@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, assert_never
@@ -78,7 +78,7 @@ class MobileNet(nn.Module):
         self.as_trained = training
         self.nodes = lower(network, training=training)
         self.info = info or Info(preprocessing=Preprocessing.of(network), task=network.task)
-        self._ends = tuple(node.name for node in outputs(self.nodes))
+        self.ends = tuple(node.name for node in outputs(self.nodes))
         self._plan = self._make_plan()
         self.dropout = dropout
         initialise(self)
@@ -104,13 +104,17 @@ class MobileNet(nn.Module):
                 values[name] = run(*[values[i] for i in inputs])
             for i in dead:
                 del values[i]
+        return self.answer(values)
+
+    def answer(self, values: Mapping[str, Tensor]) -> Tensor | AnchorOutputs:
+        """What `forward` gives, of the values of the nodes in `ends`."""
         match self.network.task:
             case "classify":
-                return values[name].flatten(1)
+                return values[self.ends[0]].flatten(1)
             case "segment":
-                return values[name]
+                return values[self.ends[0]]
             case "detect":
-                return AnchorOutputs(*[values[end] for end in self._ends])
+                return AnchorOutputs(*[values[end] for end in self.ends])
             case task:
                 assert_never(task)
 
