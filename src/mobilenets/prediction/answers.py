@@ -15,6 +15,7 @@ from PIL import Image
 
 from mobilenets.heads import Detections, anchors, detections
 from mobilenets.prediction.predictor import Predictor
+from mobilenets.table import Network
 from mobilenets.table import json as table_json
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -31,7 +32,16 @@ def anchors_of(predictor: Predictor) -> NDArray[np.float32]:
     Raises:
         MisuseError: it is no detector.
     """
-    return anchors(table_json.loads(predictor.metadata["table"], where="the model's metadata"))
+    return anchors(_network(predictor))
+
+
+def names_of(predictor: Predictor) -> tuple[str, ...]:
+    """Names of a model's classes, their numbers where it has no names."""
+    return predictor.classes or tuple(str(i) for i in range(_network(predictor).classes))
+
+
+def _network(predictor: Predictor) -> Network:
+    return table_json.loads(predictor.metadata["table"], where="the model's metadata")
 
 
 def read_boxes(

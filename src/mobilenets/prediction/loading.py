@@ -49,7 +49,7 @@ class Seen(NamedTuple):
     picture: Pixels | None
 
 
-def seen(picture: Pixels, preprocessing: Preprocessing, *, keep: bool) -> Seen:
+def seen(picture: Pixels, preprocessing: Preprocessing, *, keep: bool = False) -> Seen:
     """An upright image (h, w, c) as a network sees it; `keep` keeps the image itself."""
     height, width = picture.shape[:2]
     return Seen(decode.resize_crop(picture, preprocessing), (width, height), picture if keep else None)
