@@ -21,7 +21,7 @@ from mobilenets.model.modules import DroppingLinear, Function, runner
 from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.lower import lower
-from mobilenets.table.nodes import INPUT, BatchNorm, Node, outputs
+from mobilenets.table.nodes import INPUT, BatchNorm, Node, outputs, predictors
 from mobilenets.table.rows import Network, with_classes
 from mobilenets.zoo import network as network_by_name
 
@@ -252,14 +252,18 @@ def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
     return fold_branches(model.network, weights) if model.as_trained else weights
 
 
-def initialise(model: nn.Module) -> None:
-    """He-normal over the fan-out of one filter group, batch norm 1 and 0, classifier normal 0.01, biases 0.
+def initialise(model: MobileNet) -> None:
+    """He-normal over the fan-out of one filter group, batch norm 1 and 0, what predicts normal 0.01, biases 0.
 
     Source: the authors' later TensorFlow code (MnasNet's `conv_kernel_initializer`) and torchvision's MobileNets; the
-    three papers print no initialisation.
+    three papers print no initialisation. What predicts are classifiers and the last convolutions of heads: He's would
+    begin with answers far from what any anchor or pixel wants.
     """
+    predicting = {model.get_submodule(name) for name in predictors(model.nodes)}
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if module in predicting and isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+        elif isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
             nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
         elif isinstance(module, nn.Linear):

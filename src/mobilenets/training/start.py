@@ -17,9 +17,10 @@ from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
 
+from mobilenets.table.nodes import predictors
 from mobilenets.table.rows import BoxPredictor, Network
 from mobilenets.training.objectives import Data
-from mobilenets.training.objectives.boxes import begin_predictors, box_predictors
+from mobilenets.training.objectives.boxes import begin_rare
 from mobilenets.training.validation import evaluated
 from mobilenets.weights import estimate_norm, pretrained, restore_norm
 from mobilenets.zoo import network as network_by_name
@@ -103,8 +104,8 @@ def suit_anchors(start: Start, folder: Folder, *, note: Callable[[str], None]) -
     if model.network.task != "detect":
         return
     fresh = start.fresh if start.source is not None else tuple(node.name for node in model.nodes)
-    begin_predictors(model, fresh)
-    if not set(box_predictors(model)) <= set(fresh):
+    begin_rare(model, fresh)
+    if not set(predictors(model.nodes, model.ends[0])) <= set(fresh):
         return
     boxes = [sample.label.arrays()[0] for sample in folder.splits["train"] if isinstance(sample.label, Boxes)]
     fitted = fit_anchors(model.network, np.concatenate(boxes))

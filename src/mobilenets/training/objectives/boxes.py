@@ -20,6 +20,7 @@ from mobilenets.errors import CheckpointError
 from mobilenets.heads import BACKGROUND, Detections, anchors, corners, detections, encode, iou, match
 from mobilenets.metrics.detection import scores
 from mobilenets.model import AnchorOutputs, MobileNet, normalise
+from mobilenets.table.nodes import predictors
 from mobilenets.training.objectives.base import Data, Objective, Score
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
@@ -174,34 +175,11 @@ class DetectBoxes(Objective):
         return list(zip(plain, losses, truth, strict=True))
 
 
-def begin_predictors(model: MobileNet, fresh: Sequence[str], prior: float = 0.01) -> None:
-    """Let predictors that start anew say at first that objects are rare and lie where their anchors are.
-
-    Weights normal 0.01, the classes' biases the logit of `prior` (focal loss, arXiv 1708.02002, section 4.1).
-    """
-    modules = dict(model.named_modules())
-    biases = dict.fromkeys(box_predictors(model), 0.0)
-    biases |= dict.fromkeys(class_predictors(model), -math.log((1 - prior) / prior))
-    for name in biases.keys() & set(fresh):
-        module: Any = modules[name]
-        torch.nn.init.normal_(module.weight, 0.0, 0.01)
-        torch.nn.init.constant_(module.bias, biases[name])
-
-
-def class_predictors(model: MobileNet) -> list[str]:
-    """Convolutions that give the classes of each map's anchors."""
-    return _predictors(model, -1)
-
-
-def box_predictors(model: MobileNet) -> list[str]:
-    """Convolutions that give the boxes of each map's anchors."""
-    return _predictors(model, -2)
-
-
-def _predictors(model: MobileNet, which: int) -> list[str]:
-    nodes = {node.name: node for node in model.nodes}
-    joined = nodes[model.ends[which]]
-    return [nodes[nodes[part].inputs[0]].name for part in joined.inputs]
+def begin_rare(model: MobileNet, fresh: Sequence[str], prior: float = 0.01) -> None:
+    """Let class predictors that start anew say at first that objects are rare (focal loss, arXiv 1708.02002, 4.1)."""
+    for name in set(predictors(model.nodes, model.ends[1])) & set(fresh):
+        bias: Any = model.get_submodule(name).bias
+        torch.nn.init.constant_(bias, -math.log((1 - prior) / prior))
 
 
 def _focal(entropy: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:
