@@ -101,4 +101,7 @@ def calibrate(start: Start, squares: Squares, images: int = 512) -> None:
     drawn = np.sort(np.random.default_rng(0).permutation(len(squares))[:images])
     parts = np.array_split(drawn, max(1, len(drawn) // 64))
     batches = [evaluated(start.model, torch.from_numpy(squares.images[part])) for part in parts]
-    (restore_norm if start.folded else estimate_norm)(start.model, batches)
+    if start.folded:
+        restore_norm(start.model, batches, fresh=start.fresh)
+    else:
+        estimate_norm(start.model, batches)

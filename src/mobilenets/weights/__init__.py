@@ -1,8 +1,9 @@
-"""Published weights: four projects' names for the same layers, and what travels with them; narrower networks."""
+"""Published weights: four projects' names for the same layers; what travels with them; narrower networks, heads."""
 
 from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
 from mobilenets.weights.fetch import resolve
+from mobilenets.weights.heads import on_backbone
 from mobilenets.weights.inherit import estimate_norm, inherit
 from mobilenets.weights.load import load_anchors, load_weights, restore_norm
 from mobilenets.weights.names import ORIGINS, Conventions
@@ -22,6 +23,7 @@ __all__ = [
     "inherit",
     "load_anchors",
     "load_weights",
+    "on_backbone",
     "pretrained",
     "published_for",
     "resolve",

@@ -95,14 +95,15 @@ def _published(network: Network) -> Address:
     best = published_for(network)
     if best is not None:
         return Address.parse(best.address)
-    widths = [f"{p.width:g}" for p in PUBLISHED if p.network == network.name]
+    name = network.backbone or network.name
+    widths = [f"{p.width:g}" for p in PUBLISHED if p.network == name]
     if widths:
         raise MisuseError(
-            f"no published weights of {network.name} at width {network.width:g} or wider are known; known widths: "
+            f"no published weights of {name} at width {network.width:g} or wider are known; known widths: "
             f"{', '.join(widths)}."
         )
     names = ", ".join(dict.fromkeys(p.network for p in PUBLISHED))
-    raise MisuseError(f"no published weights of {network.name} are known; known are those of {names}.")
+    raise MisuseError(f"no published weights of {name} are known; known are those of {names}.")
 
 
 def fetch(address: Address, *, note: Callable[[str], None]) -> Path:

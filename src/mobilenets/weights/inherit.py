@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mobilenets.errors import MisuseError
 from mobilenets.model import Info, MobileNet, evaluating, with_info
+from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
     INPUT,
     Activation,
@@ -30,17 +31,18 @@ from mobilenets.table.nodes import (
     GlobalPool,
     Multiply,
     Node,
+    Resize,
     Scale,
     WindowPool,
 )
-from mobilenets.table.rows import Network, Row
+from mobilenets.table.rows import Network, Row, Upsample, with_classes
 from mobilenets.weights.load import restore_norm
 
-_CHANNELS = {
+_FREE = {
     "out", "expand", "expand2", "growth", "groups", "squeeze", "expand1", "expand3", "conv1", "reduce3", "conv3",
-    "reduce5", "conv5", "proj", "widths",
+    "reduce5", "conv5", "proj", "widths", "align",
 }  # fmt: skip
-"""What a width changes in a row; two networks are of one family where everything else is the same."""
+"""What a width changes in a row, and the weights' own convention; networks are of one family where the rest agrees."""
 
 Index = Tensor
 """Numbers of the source's channels that are kept, in order."""
@@ -51,8 +53,9 @@ def inherit(
 ) -> MobileNet:
     """A network that starts from the weights of a wider one of its family; in evaluation mode.
 
-    Equal widths give equal weights. Padding, epsilon and preprocessing (but the resolution) come from the source. A
-    classifier of other classes starts anew, and `info.recipe` says so.
+    Equal widths give equal weights. Padding, epsilon, a segmenter's way of upsampling and preprocessing (but the
+    resolution) come from the source. Layers that give other classes start anew, and `info.recipe` says so: a
+    classifier, a detector's class predictors, what classifies a segmenter's pixels.
 
     Args:
         network: rows of the same operators, kernels and strides, nowhere wider than the source's.
@@ -70,7 +73,7 @@ def inherit(
     anew = network.classes != source.network.classes or bool(classes and theirs and tuple(classes) != theirs)
     model = _empty(network, source, tuple(classes) if classes or anew else theirs)
     kept = _Kept(model, source)
-    fresh = [kept.head] if anew else []
+    fresh = kept.classifiers if anew else []
     state = model.state_dict()
     for node in model.nodes:
         if node.name not in fresh:
@@ -80,13 +83,15 @@ def inherit(
     before = source.info.recipe
     folded, estimate = bool(before.get("folded")), narrower or bool(before.get("estimate"))
     batches = iter(batches)
+    started = sorted({*before.get("fresh", ()), *fresh})
     if (first := next(batches, None)) is not None:
+        seen = chain([first], batches)
         # folded batch norm has no scale of its own to keep: it is given back, statistics and all
-        (restore_norm if folded else estimate_norm)(model, chain([first], batches))
+        restore_norm(model, seen, fresh=started) if folded else estimate_norm(model, seen)
         folded = estimate = False
     recipe = {
         "folded": folded,
-        "fresh": sorted({*before.get("fresh", ()), *fresh}),
+        "fresh": started,
         "inherited_from": source.network.label if narrower else None,
         "estimate": estimate and not folded,
     }
@@ -127,13 +132,20 @@ def estimate_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
     return model
 
 
+def shared_rows(network: Network, source: Network) -> int:
+    """How many rows from the first on are the same operators, kernels and strides in both."""
+    pairs = zip(network.rows, source.rows, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if _kind(a) != _kind(b)), min(len(network.rows), len(source.rows)))
+
+
 def _same_family(network: Network, source: Network) -> None:
-    ours, theirs = [_kind(row) for row in network.rows], [_kind(row) for row in source.rows]
+    ours, theirs = len(network.rows), len(source.rows)
+    shared = shared_rows(network, source)
     settings = [(n.in_channels, n.gate, n.squeeze, n.layer_scale) for n in (network, source)]
-    if ours == theirs and settings[0] == settings[1]:
+    if shared == ours == theirs and settings[0] == settings[1]:
         return
-    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False), 1) if a != b), None)
-    where = f"row {at} differs" if at else f"{len(ours)} and {len(theirs)} rows, or other settings"
+    differs = shared < min(ours, theirs)
+    where = f"row {shared + 1} differs" if differs else f"{ours} and {theirs} rows, or other settings"
     raise MisuseError(
         f"{network.label} cannot inherit from {source.label}: {where}. Weights go from one table to a narrower one of "
         "the same operators, kernels and strides."
@@ -141,15 +153,24 @@ def _same_family(network: Network, source: Network) -> None:
 
 
 def _kind(row: Row) -> tuple[Any, ...]:
-    return (type(row), *(getattr(row, f.name) for f in fields(row) if f.name not in _CHANNELS))
+    return (type(row), *(getattr(row, f.name) for f in fields(row) if f.name not in _FREE))
 
 
 def _empty(network: Network, source: MobileNet, classes: tuple[str, ...]) -> MobileNet:
     """The module to fill: the network under the source's conventions."""
     theirs = source.network
-    table = replace(network, padding=theirs.padding, bn_eps=theirs.bn_eps, bn_momentum=theirs.bn_momentum)
+    aligned = any(isinstance(row, Upsample) and row.align for row in theirs.rows)
+    rows = tuple(replace(row, align=aligned) if isinstance(row, Upsample) else row for row in network.rows)
+    table = replace(network, rows=rows, padding=theirs.padding, bn_eps=theirs.bn_eps, bn_momentum=theirs.bn_momentum)
     preprocessing = replace(source.info.preprocessing, resolution=table.resolution)
-    return MobileNet(table, info=Info(classes, preprocessing), dropout=source.dropout, training=source.as_trained)
+    info = Info(classes, preprocessing, task=table.task)
+    return MobileNet(table, info=info, dropout=source.dropout, training=source.as_trained)
+
+
+def _of_classes(network: Network, *, training: bool) -> set[str]:
+    """Nodes whose shape follows the number of classes."""
+    other = {n.name: n.shape for n in lower(with_classes(network, network.classes + 1), training=training)}
+    return {node.name for node in lower(network, training=training) if node.shape != other[node.name]}
 
 
 class _Kept:
@@ -159,7 +180,7 @@ class _Kept:
         self.nodes: dict[str, Node] = {node.name: node for node in model.nodes}
         self.source: dict[str, Node] = {node.name: node for node in source.nodes}
         self.weights = source.state_dict()
-        self.head = next(n.name for n in reversed(model.nodes) if isinstance(n, Convolution | FullyConnected))
+        self.of_classes = _of_classes(model.network, training=model.as_trained)
         self.parent: dict[str, str] = {}
         for node in model.nodes:
             for other in self._tied(node):
@@ -169,6 +190,12 @@ class _Kept:
             self.members.setdefault(self._root(name), []).append(name)
         self.norms = {node.inputs[0]: node.name for node in source.nodes if isinstance(node, BatchNorm)}
         self.chosen: dict[str, Index] = {}
+
+    @property
+    def classifiers(self) -> list[str]:
+        """Layers that give a value for each class."""
+        layers = (n.name for n in self.nodes.values() if isinstance(n, Convolution | FullyConnected))
+        return [name for name in layers if name in self.of_classes]
 
     def of(self, name: str) -> Index:
         """Channels of the source that a value keeps."""
@@ -193,6 +220,8 @@ class _Kept:
                 # a narrow table may have a residual that the wide one lacks, where rounding made channels equal: its
                 # sum is new, and ties nothing that the source had apart
                 return node.inputs if node.name in self.source else node.inputs[:1]
+            case Resize():
+                return node.inputs[:1]
             case _:
                 return ()
 
@@ -205,11 +234,12 @@ class _Kept:
             return derived
         shared = next(name for name in members if name in self.source)
         wanted, found = _channels(self.nodes[shared]), _channels(self.source[shared])
-        if wanted > found and self.head not in members:
+        free = not self.of_classes.isdisjoint(members)
+        if wanted > found and not free:
             raise MisuseError(
                 f"{shared} has {wanted} channels, its source {found}: weights go to narrower networks only."
             )
-        if wanted >= found or self.head in members:
+        if wanted >= found or free:
             return torch.arange(found)
         score = sum((self._score(name) for name in members if name in self.source), torch.zeros(found))
         if not score.any():
@@ -223,7 +253,9 @@ class _Kept:
     def _derived(self, node: Node) -> Index | None:
         """Channels that follow from those of the inputs."""
         match node:
-            case Concat():
+            case Concat() if (
+                len(node.shape) == 3
+            ):  # a detector's predictions are joined over the maps, not over channels
                 parts, offset = [], 0
                 for name in node.inputs:
                     parts.append(self.of(name) + offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -89,9 +89,11 @@ def _model(
     """A model of three input channels that runs as the weights want it."""
     rows = tuple(replace(row, align=conventions.align) if isinstance(row, Upsample) else row for row in table.rows)
     table = replace(table, rows=rows, in_channels=3, padding=conventions.padding, bn_eps=conventions.bn_eps)
+    shaping = Preprocessing.of(table).shaping
     preprocessing = Preprocessing(
-        table.resolution, conventions.crop, conventions.mean, conventions.std, conventions.interpolation
-    )
+        table.resolution, conventions.crop if shaping == "crop" else 1.0, conventions.mean, conventions.std,
+        conventions.interpolation, shaping,
+    )  # fmt: skip
     if classes is None:
         classes = converted.classes or table.classes
     return build(table, classes, preprocessing=preprocessing)
@@ -122,7 +124,7 @@ def _numbers(metadata: dict[str, str], key: str, usual: tuple[float, ...]) -> tu
 
 
 @torch.no_grad()
-def restore_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
+def restore_norm(model: MobileNet, batches: Iterable[Tensor], *, fresh: Collection[str] = ()) -> MobileNet:
     """Give batch norm back to weights that it was folded into, by the user's own images; outputs stay what they were.
 
     A folded layer computes w x + b. With the mean m and the variance v of w x over some images, batch norm of weight
@@ -132,12 +134,13 @@ def restore_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
     Args:
         model: with neutral batch norm, as `load_weights` leaves it where `info.recipe["folded"]`; changed in place.
         batches: normalised images, (n, c, h, w), at least one batch.
+        fresh: nodes that start anew; their batch norm never was folded, and stays as it starts.
 
     Raises:
         MisuseError: no images.
     """
-    norms = {n.name: model.get_submodule(n.name) for n in model.nodes if isinstance(n, BatchNorm)}
-    sources = {n.name: n.inputs[0] for n in model.nodes if isinstance(n, BatchNorm)}
+    sources = {n.name: n.inputs[0] for n in model.nodes if isinstance(n, BatchNorm) and n.name not in fresh}
+    norms = {name: model.get_submodule(name) for name in sources}
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
     with evaluating(model):
         for batch in batches:

@@ -118,6 +118,10 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published_for(network: Network) -> Published | None:
-    """The weights of a network at its width, else at the next wider one; None where there are none."""
-    wide = [p for p in PUBLISHED if p.network == network.name and p.width >= network.width]
+    """The weights of a network at its width, else at the next wider one; None where there are none.
+
+    Of a detector or a segmenter, those of its backbone.
+    """
+    name = network.backbone or network.name
+    wide = [p for p in PUBLISHED if p.network == name and p.width >= network.width]
     return min(wide, key=lambda p: p.width, default=None)
