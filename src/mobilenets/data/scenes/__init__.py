@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from mobilenets.data.scenes.drawing import Scene, scene
 from mobilenets.data.scenes.kinds import KINDS
-from mobilenets.data.scenes.writing import write_classification
+from mobilenets.data.scenes.writing import write_classification, write_detection, write_segmentation
 
-__all__ = ["KINDS", "Scene", "scene", "write_classification"]
+__all__ = ["KINDS", "Scene", "scene", "write_classification", "write_detection", "write_segmentation"]

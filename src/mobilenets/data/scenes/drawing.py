@@ -40,7 +40,7 @@ class Scene:
     labels: tuple[int, ...]
 
 
-def check(size: int, kind: int | None, objects: int) -> None:
+def check(size: int, kind: int | None, objects: int, kinds: Sequence[str] = KINDS) -> None:
     """Refuse what is out of range.
 
     Raises:
@@ -52,9 +52,13 @@ def check(size: int, kind: int | None, objects: int) -> None:
         raise ValueError(f"kind is {kind}; it must be 0 to {len(KINDS) - 1}, an index into KINDS")
     if not 1 <= objects <= MAX_OBJECTS:
         raise ValueError(f"objects is {objects}; it must be 1 to {MAX_OBJECTS}")
+    if not kinds or len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
+        raise ValueError(f"kinds is {tuple(kinds)}; it must name some of {', '.join(KINDS)}, each once")
 
 
-def scene(seed: int, *, size: int = 128, kind: int | None = None, objects: int = 1) -> Scene:
+def scene(
+    seed: int, *, size: int = 128, kind: int | None = None, objects: int = 1, kinds: Sequence[str] = KINDS
+) -> Scene:
     """Draw the scene of a seed.
 
     Args:
@@ -62,6 +66,7 @@ def scene(seed: int, *, size: int = 128, kind: int | None = None, objects: int =
         size: side of the square image in pixels, at least 32.
         kind: class index of the main object; drawn from the seed when None.
         objects: number of objects, 1 to 8. An object that the others hide entirely is not listed.
+        kinds: what is drawn from the seed, out of `KINDS`; labels are indices into that whatever is drawn.
 
     Returns:
         The image with label, box, mask and the boxes and labels of all visible objects.
@@ -69,9 +74,9 @@ def scene(seed: int, *, size: int = 128, kind: int | None = None, objects: int =
     Raises:
         ValueError: an argument is out of range.
     """
-    check(size, kind, objects)
+    check(size, kind, objects, kinds)
     rng = np.random.default_rng(seed)
-    labels = [int(k) for k in rng.integers(len(KINDS), size=objects)]
+    labels = [KINDS.index(kinds[k]) for k in rng.integers(len(kinds), size=objects)]
     if kind is not None:
         labels[0] = kind
     light, colour = draw_light(rng), draw_colour(rng)
