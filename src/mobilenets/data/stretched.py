@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenets.data.annotations import Boxes
+from mobilenets.data.annotations import IGNORED, Boxes
 from mobilenets.data.arrays import Loading, Progress, allocate, check_readable, compacted, filled
 from mobilenets.data.cache import Reader, Skipped, decoded_images
 from mobilenets.data.decode import load_image
+from mobilenets.data.sources import Source
 from mobilenets.data.splits import Sample
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.preprocessing import Preprocessing
@@ -45,6 +46,26 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def paths(self) -> tuple[Source, ...]:
+        """Of the n images."""
+        return tuple(sample.path for sample in self.samples)
+
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        """Which classes each image has: (n, k), 1 where it has one of them and else 0."""
+        present = [_present(truth) for truth in self.truth]
+        found = np.zeros((len(self), 1 + max((labels.max(initial=0) for labels in present), default=0)), np.float32)
+        for row, labels in zip(found, present, strict=True):
+            row[labels] = 1.0
+        return found
+
+
+def _present(truth: Objects | NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Indices of the classes in an image."""
+    labels = truth[1] if isinstance(truth, tuple) else truth[truth != IGNORED]
+    return np.unique(labels).astype(np.int64)
 
 
 def load_pictures(

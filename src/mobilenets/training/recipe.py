@@ -179,7 +179,7 @@ class Finetune(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Finetune):
-    """For boxes and masks, from published weights or from none: small batches, whole images, the head from the start."""
+    """For boxes and masks, from published weights or from none: small batches, whole images."""
 
     name: ClassVar[str] = "dense"
 

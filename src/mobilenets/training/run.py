@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mobilenets.data.cache import Squares, load_pictures, load_squares, native_size
+from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
+from mobilenets.data.stretched import load_pictures
 from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
@@ -30,7 +31,7 @@ from mobilenets.training.objectives import Data
 from mobilenets.training.parallel import World, job, join, leave
 from mobilenets.training.recipe import Dense, Finetune, Recipe, recipe_named
 from mobilenets.training.speed import fastest_batch
-from mobilenets.training.start import Start, begin_from, calibrate, rebuilt, suit_anchors
+from mobilenets.training.start import Start, begin_for, calibrate, rebuilt
 from mobilenets.training.state import load_state, previous
 from mobilenets.watching import Watcher
 from mobilenets.weights.fetch import Address, fetch
@@ -129,8 +130,7 @@ def train(
         seed = chosen.seed
         table = network_by_name(network) if isinstance(network, str) else network
         folder = open_data(data, table, seed=seed)  # bad data is refused before a run folder is made
-        start = begin_from(table, folder.classes, weights, task=folder.task, seed=seed, note=watcher.note)
-        suit_anchors(start, folder, note=watcher.note)
+        start = begin_for(table, folder, weights, seed=seed, note=watcher.note)
         if recipe is None and (start.source is not None or table.task != "classify"):
             chosen = _recipe(Finetune if table.task == "classify" else Dense, minutes, epochs, changes or {})
         world.share_of(chosen.batch_size or 64)
@@ -231,7 +231,8 @@ def open_data(path: str | Path, network: Network, *, seed: int, split_file: Path
     if network.task == "classify" and folder.task in ("detect", "segment"):
         head, gives = {"detect": ("ssdlite", "boxes"), "segment": ("lraspp", "masks")}[folder.task]
         raise MisuseError(
-            f"{path} has {gives}, and {network.name} names classes of whole images: `{head}_{network.name}` gives {gives}."
+            f"{path} has {gives}, and {network.name} names classes of whole images: `{head}_{network.name}` gives "
+            f"{gives}."
         )
     return folder
 
@@ -252,13 +253,13 @@ def load_splits(folder: Folder, resolution: int, watcher: Watcher, *, channels: 
 
 
 def _decoded(folder: Folder, split: str, size: int, channels: int, watcher: Watcher) -> Data:
-    samples, classes = folder.splits[split], len(folder.classes)
+    samples = folder.splits[split]
     if folder.task in ("detect", "segment"):
         return load_pictures(
-            samples, size, classes=classes, channels=channels, on_progress=watcher.advance, on_note=watcher.note
+            samples, size, channels=channels, exact=split != "train", on_progress=watcher.advance, on_note=watcher.note
         )
     return load_squares(
-        samples, size, classes=classes, channels=channels, exact=split != "train",
+        samples, size, classes=len(folder.classes), channels=channels, exact=split != "train",
         on_progress=watcher.advance, on_note=watcher.note,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from mobilenets.heads import fit_anchors
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
-
+from mobilenets.table import json as table_json
 from mobilenets.table.nodes import predictors
 from mobilenets.table.rows import BoxPredictor, Network
 from mobilenets.training.objectives import Data
@@ -83,7 +83,8 @@ def begin_from(
     if fresh:
         model.info = replace(model.info, preprocessing=replace(model.info.preprocessing, crop=1.0))
     model.info = replace(model.info, metrics={}, recipe={}, task=task)
-    note(f"starting from {told['weights']}" + (f"; anew: {', '.join(fresh)}" if fresh else ""))
+    anew = ", ".join(fresh) if len(fresh) < 4 else f"{len(fresh)} layers of {table.name}"
+    note(f"starting from {told['weights']}" + (f"; anew: {anew}" if fresh else ""))
     return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
 
 
@@ -98,22 +99,38 @@ def rebuilt(settings: dict[str, Any], table: Network, classes: Sequence[str]) ->
     return Start(with_info(model, task=settings["task"]), settings["weights"], tuple(settings["fresh"]))
 
 
-def suit_anchors(start: Start, folder: Folder, *, note: Callable[[str], None]) -> None:
-    """Anchors for the training boxes, where all predictors of boxes start anew; else weights want their own."""
-    model = start.model
-    if model.network.task != "detect":
-        return
-    fresh = start.fresh if start.source is not None else tuple(node.name for node in model.nodes)
-    begin_rare(model, fresh)
-    if not set(predictors(model.nodes, model.ends[0])) <= set(fresh):
-        return
-    boxes = [sample.label.arrays()[0] for sample in folder.splits["train"] if isinstance(sample.label, Boxes)]
-    fitted = fit_anchors(model.network, np.concatenate(boxes))
-    if fitted != model.network:
-        model.network = fitted
-        row = fitted.rows[-1]
-        assert isinstance(row, BoxPredictor)
-        note(f"anchors from {row.smallest} to {row.largest} % of the image, by the training boxes")
+def begin_for(
+    network: Network, folder: Folder, weights: str | Path, *, seed: int, note: Callable[[str], None]
+) -> Start:
+    """`begin_from` for a data set. A detector whose predictors of boxes all start anew gets anchors for its boxes.
+
+    Raises:
+        MisuseError: no such weights.
+        CheckpointError: weights of another network.
+    """
+    start = begin_from(network, folder.classes, weights, task=folder.task, seed=seed, note=note)
+    if network.task != "detect":
+        return start
+    fresh = _anew(start)
+    if set(predictors(start.model.nodes, start.model.ends[0])) <= fresh:
+        objects = [sample.label.arrays() for sample in folder.splits["train"] if isinstance(sample.label, Boxes)]
+        corners, labels, _ = (np.concatenate(part) for part in zip(*objects, strict=True))
+        fitted = fit_anchors(network, corners, labels)
+        if fitted != network:
+            start = begin_from(fitted, folder.classes, weights, task=folder.task, seed=seed, note=lambda _: None)
+            row = fitted.rows[-1]
+            assert isinstance(row, BoxPredictor)
+            note(
+                f"anchors of {row.smallest} to {row.largest} % of the image, {row.anchors[0]} at each place of the first "
+                "map: those that overlap the training boxes most"
+            )
+    begin_rare(start.model, _anew(start))
+    return start
+
+
+def _anew(start: Start) -> set[str]:
+    """Nodes without weights of another network."""
+    return set(start.fresh) if start.source is not None else {node.name for node in start.model.nodes}
 
 
 def calibrate(start: Start, squares: Data, images: int = 512) -> None:

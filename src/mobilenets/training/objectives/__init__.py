@@ -7,7 +7,8 @@ from typing import assert_never
 
 from torch import Tensor
 
-from mobilenets.data.cache import Pictures, Squares
+from mobilenets.data.cache import Squares
+from mobilenets.data.stretched import Pictures
 from mobilenets.model import MobileNet
 from mobilenets.training.objectives.base import Data, Objective, Score
 from mobilenets.training.objectives.boxes import DetectBoxes

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from mobilenets.data.augment import Augmentation
-from mobilenets.data.cache import Pictures, Squares
+from mobilenets.data.cache import Squares
+from mobilenets.data.stretched import Pictures
 from mobilenets.model import MobileNet
 from mobilenets.training.parallel import World
 

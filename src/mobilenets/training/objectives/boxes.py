@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mobilenets.data.annotations import Boxes
 from mobilenets.data.augment import Augmentation
 from mobilenets.data.augment_boxes import augment_boxes
-from mobilenets.data.cache import Pictures
+from mobilenets.data.stretched import Objects, Pictures
 from mobilenets.errors import CheckpointError
 from mobilenets.heads import BACKGROUND, Detections, anchors, corners, detections, encode, iou, match
 from mobilenets.metrics.detection import scores
@@ -34,8 +34,6 @@ LEAST = 0.01
 """Score from which a detection counts in validation: average precision looks at the whole curve."""
 HARD = 0.5
 """Overlap with an object that is not to be learned from which an anchor learns nothing."""
-
-Truth = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]
 
 
 class Targets(NamedTuple):
@@ -71,7 +69,8 @@ class DetectBoxes(Objective):
             raise CheckpointError(
                 f"{teacher.network.label} cannot teach {student.network.label}: a detector's teacher needs the same "
                 f"classes, resolution and anchors. It has {teacher.network.classes} classes at "
-                f"{teacher.network.resolution} px, the student {student.network.classes} at {student.network.resolution}."
+                f"{teacher.network.resolution} px, the student {student.network.classes} at "
+                f"{student.network.resolution}."
             )
         return teacher.to(self.device).eval().requires_grad_(False)
 
@@ -84,7 +83,7 @@ class DetectBoxes(Objective):
         images, moved = augment_boxes(pixels, truth, resolution, drawn, generator, first=first)
         return images, self.targets(moved)
 
-    def targets(self, truth: Sequence[Truth]) -> Targets:
+    def targets(self, truth: Sequence[Objects]) -> Targets:
         """What each anchor learns of some images' objects."""
         parts = [self._targets_of(*[torch.from_numpy(part).to(self.device) for part in image]) for image in truth]
         return Targets(*[torch.stack(part) for part in zip(*parts, strict=True)])
@@ -175,9 +174,9 @@ class DetectBoxes(Objective):
         return list(zip(plain, losses, truth, strict=True))
 
 
-def begin_rare(model: MobileNet, fresh: Sequence[str], prior: float = 0.01) -> None:
+def begin_rare(model: MobileNet, fresh: Set[str], prior: float = 0.01) -> None:
     """Let class predictors that start anew say at first that objects are rare (focal loss, arXiv 1708.02002, 4.1)."""
-    for name in set(predictors(model.nodes, model.ends[1])) & set(fresh):
+    for name in set(predictors(model.nodes, model.ends[1])) & fresh:
         bias: Any = model.get_submodule(name).bias
         torch.nn.init.constant_(bias, -math.log((1 - prior) / prior))
 

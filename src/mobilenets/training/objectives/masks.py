@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mobilenets.data.annotations import IGNORED, Mask
 from mobilenets.data.augment import Augmentation
 from mobilenets.data.augment_masks import augment_masks
-from mobilenets.data.cache import Pictures
+from mobilenets.data.stretched import Pictures
 from mobilenets.errors import CheckpointError
 from mobilenets.metrics.segmentation import Confusion
 from mobilenets.model import MobileNet, normalise
