@@ -47,14 +47,13 @@ def boxes_of(
     odd: list[Oddity] = []
     for name, corners, hard in objects:
         clipped = _clipped(corners, size)
-        told = f"{name} {_spelled(corners)}"
         if name not in classes:
             odd.append(Oddity("unknown class", file, name, image))
         elif not (corners[0] < corners[2] and corners[1] < corners[3]):  # false for what is not a number, too
-            odd.append(Oddity("no area", file, told, image))
+            odd.append(Oddity("no area", file, f"{name} {_spelled(corners)}", image))
         else:
             if max(abs(a - b) for a, b in zip(corners, clipped, strict=True)) > _SLACK_PX:
-                odd.append(Oddity("outside", file, f"{told} of {size[0]}x{size[1]}", image))
+                odd.append(Oddity("outside", file, f"{name} {_spelled(corners)} of {size[0]}x{size[1]}", image))
             if clipped[0] < clipped[2] and clipped[1] < clipped[3]:
                 kept.append((clipped, classes[name], hard))
     hard_ones = tuple(hard for _, _, hard in kept)

@@ -13,8 +13,11 @@ from mobilenets.data.annotations import IGNORED
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 
-_FINER = 4
-"""How much larger polygons are drawn than they are; even."""
+_FINER = (16, 8, 4)
+"""How much larger polygons are drawn than they are: the first with which they are at most `_LARGE_PX` wide and high,
+else the last. Against the exact rule areas are 0.5, 1 and 2 % too large for objects of 40 pixels."""
+
+_LARGE_PX = 1024
 
 __all__ = ["DrawnMask", "Outline", "Part", "Runs", "decode_runs"]
 
@@ -96,10 +99,11 @@ def _fill(mask: NDArray[np.uint8], corners: NDArray[np.float32], value: int) -> 
     high = np.ceil(corners.max(0)).clip(0, (width, height)).astype(int)
     if (size := high - low).min() < 1:
         return
-    # Pillow draws a polygon's edge too, half a pixel thick: drawn larger, that is little, and middles are whole pixels.
-    large = Image.new("L", tuple((size * _FINER).tolist()))
-    ImageDraw.Draw(large).polygon(((corners - low) * _FINER).ravel().tolist(), fill=1)
-    inside = np.asarray(large)[_FINER // 2 :: _FINER, _FINER // 2 :: _FINER] == 1
+    # Pillow draws all pixels that a polygon touches: drawn larger, that is little more, and middles are whole pixels.
+    finer = next((times for times in _FINER if times * size.max() <= _LARGE_PX), _FINER[-1])
+    large = Image.new("L", tuple((size * finer).tolist()))
+    ImageDraw.Draw(large).polygon(((corners - low) * finer).ravel().tolist(), fill=1)
+    inside = np.asarray(large)[finer // 2 :: finer, finer // 2 :: finer] == 1
     mask[low[1] : high[1], low[0] : high[0]][inside] = value
 
 
