@@ -155,6 +155,8 @@ def relabelled(folder: Folder, classes: Sequence[str]) -> Folder:
 
 
 def _refuse_unknown(listing: Listing) -> None:
+    if malformed := [f"{odd.file} ({odd.detail})" for odd in listing.oddities if odd.kind == "malformed"]:
+        raise refuse(listing.root, "annotations cannot be read", malformed, "Correct or remove them.")
     unknown = [odd for odd in listing.oddities if odd.kind == "unknown class"]
     if unknown:
         cases = [f"{odd.file} ({odd.detail})" for odd in unknown]

@@ -40,9 +40,9 @@ class Entry(NamedTuple):
     truth: Boxes | Mask | None = None
 
 
-OddityKind = Literal["outside", "no area", "unknown class", "no image", "no annotation"]
-"""What an annotation may have: a box beyond its image, a box without area, a class that is not in the list, no image;
-or an image no annotation."""
+OddityKind = Literal["malformed", "unknown class", "outside", "no area", "no image", "no annotation"]
+"""An annotation that cannot be read, has a class that is not in the list, a box beyond its image, a box without area,
+or no image; an image without annotation. The first two are refused by `open_folder`, the others mended or left out."""
 
 
 class Oddity(NamedTuple):
@@ -52,11 +52,13 @@ class Oddity(NamedTuple):
         kind: what it is.
         file: the annotation, or the image where that has none.
         detail: in words, such as the box in pixels.
+        image: that it is about, where there is one.
     """
 
     kind: OddityKind
     file: Source
     detail: str
+    image: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

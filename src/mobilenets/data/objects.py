@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mobilenets.data.annotations import Boxes, Corners
+from mobilenets.data.arrays import Loading, filled
+from mobilenets.data.decode import upright_size
 from mobilenets.data.listing import Oddity
 from mobilenets.data.sources import Source
 
-__all__ = ["Object", "boxes_of"]
+__all__ = ["Object", "boxes_of", "upright_sizes"]
 
 _SLACK_PX = 1.0
 """So far beyond its image a box is rounded, not wrong: files count pixels from 0 or from 1."""
@@ -30,13 +32,14 @@ class Object(NamedTuple):
 
 
 def boxes_of(
-    file: Source, objects: Iterable[Object], size: tuple[int, int], classes: Mapping[str, int]
+    file: Source, image: Source, objects: Iterable[Object], size: tuple[int, int], classes: Mapping[str, int]
 ) -> tuple[Boxes, list[Oddity]]:
     """Boxes clipped to their image, without those that have no area or no class, and what was so mended.
 
     Args:
         file: what says so.
-        objects: of one image.
+        image: what they are in.
+        objects: of that image.
         size: width and height of the image, in pixels.
         classes: index by name.
     """
@@ -44,14 +47,13 @@ def boxes_of(
     odd: list[Oddity] = []
     for name, corners, hard in objects:
         clipped = _clipped(corners, size)
-        told = f"{name} {_spelled(corners)}"
         if name not in classes:
-            odd.append(Oddity("unknown class", file, name))
+            odd.append(Oddity("unknown class", file, name, image))
         elif not (corners[0] < corners[2] and corners[1] < corners[3]):  # false for what is not a number, too
-            odd.append(Oddity("no area", file, told))
+            odd.append(Oddity("no area", file, f"{name} {_spelled(corners)}", image))
         else:
             if max(abs(a - b) for a, b in zip(corners, clipped, strict=True)) > _SLACK_PX:
-                odd.append(Oddity("outside", file, f"{told} of {size[0]}x{size[1]}"))
+                odd.append(Oddity("outside", file, f"{name} {_spelled(corners)} of {size[0]}x{size[1]}", image))
             if clipped[0] < clipped[2] and clipped[1] < clipped[3]:
                 kept.append((clipped, classes[name], hard))
     hard_ones = tuple(hard for _, _, hard in kept)
@@ -67,3 +69,17 @@ def _clipped(corners: Corners, size: tuple[int, int]) -> Corners:
 
 def _spelled(corners: Corners) -> str:
     return "(" + ", ".join(f"{value:g}" for value in corners) + ")"
+
+
+def upright_sizes(images: Sequence[Source]) -> list[tuple[int, int]]:
+    """Width and height of images, from their headers, in threads; 1x1 of those that cannot be read.
+
+    These are told of when they are loaded, and their boxes go with them.
+    """
+    found = [(1, 1)] * len(images)
+
+    def read(i: int) -> None:
+        found[i] = upright_size(images[i])
+
+    filled(len(images), read, Loading())
+    return found
