@@ -55,7 +55,8 @@ def run(
 
     videos, images = [p for p in paths if is_video(p)], [p for p in paths if not is_video(p)]
     _check(paths, videos, draw, top, out, csv_=csv_, json=json)
-    found, drawn = [], []
+    found: list[Prediction] = []
+    drawn: list[Video] = []
     with Display() as display:
         if images:
             display.phase("predicting")
@@ -78,7 +79,8 @@ def run(
         sys.stdout.write(_csv(found))
     else:
         _show(found, drawn, draw)
-    return 1 if all(each.error for each in (*found, *drawn)) else 0
+    errors = [each.error for each in found] + [each.error for each in drawn]
+    return 1 if all(errors) else 0
 
 
 def _check(
@@ -106,9 +108,10 @@ def _check(
 def _told(found: Sequence[Prediction], videos: Sequence[Video]) -> dict[str, Any]:
     from mobilenets.prediction import to_coco
 
-    plain = all(each.detections is None and each.regions is None for each in found)
-    told = {"predictions": [each.to_dict() for each in found]} if plain else to_coco(found)
-    return told | ({"videos": [each.to_dict() for each in videos]} if videos else {})
+    told: dict[str, Any] = {"videos": [each.to_dict() for each in videos]} if videos else {}
+    if any(each.detections is not None or each.regions is not None for each in found):
+        return to_coco(found) | told
+    return ({"predictions": [each.to_dict() for each in found]} if found else {}) | told
 
 
 def _json(told: dict[str, Any]) -> str:
@@ -149,10 +152,8 @@ def _show(found: Sequence[Prediction], videos: Sequence[Video], draw: Path | Non
     elif found:
         _table(("image", "label", "score", "then"), [_labels(each) for each in found], found)
     for each in videos:
-        done = (
-            f"{each.frames} frames in {each.seconds:.1f} s, {each.frames_per_s:.1f} frames/s, drawn to {each.written}"
-        )
-        stdout().print(f"{each.path}: {each.error or done}")
+        speed = f"{each.frames} frames in {each.seconds:.1f} s, {each.frames_per_s:.1f} frames/s"
+        stdout().print(f"{each.path}: {each.error or f'{speed}, drawn to {each.written}'}")
     if found and draw is not None:
         stdout().print(f"pictures: {draw}")
 

@@ -139,7 +139,11 @@ def _background(found: Sequence[Region]) -> set[int]:
 
 def _legend_of(found: Sequence[Region]) -> list[tuple[int, str]]:
     hidden = _background(found)
-    return [(each.number, f"{each.label} {each.part:.0%}") for each in found if each.number not in hidden]
+    return [(each.number, f"{each.label} {_share(each.part)}") for each in found if each.number not in hidden]
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.01 else "<1%"
 
 
 def _free_place(
