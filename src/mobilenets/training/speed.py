@@ -105,7 +105,7 @@ def _time_pass(model: MobileNet, n: int, precision: str, device: torch.device) -
         with reduced(precision, device):
             out = probe(pixels)
             parts = out if isinstance(out, tuple) else (out,)
-            torch.stack([part.float().sum() for part in parts]).sum().backward()
+            torch.stack([part.float().sum() for part in parts]).sum().backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - begin)

@@ -113,7 +113,7 @@ def begin_for(
         return start
     fresh = _anew(start)
     if set(predictors(start.model.nodes, start.model.ends[0])) <= fresh:
-        objects = [sample.label.arrays() for sample in folder.splits["train"] if isinstance(sample.label, Boxes)]
+        objects = [s.label.arrays() for s in folder.splits["train"] if isinstance(s.label, Boxes)]
         corners, labels, _ = (np.concatenate(part) for part in zip(*objects, strict=True))
         fitted = fit_anchors(network, corners, labels)
         if fitted != network:

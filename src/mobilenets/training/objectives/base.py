@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -68,3 +69,12 @@ class Objective(ABC):
     @abstractmethod
     def score(self, model: MobileNet, val: Data, world: World) -> Score:
         """On validation images, over the parts of all processes."""
+
+    @abstractmethod
+    def draw(self, model: MobileNet, val: Data, run: Path) -> None:
+        """Pictures of how a model does on validation images, into a run folder."""
+
+
+def some(count: int, most: int = 6) -> list[int]:
+    """A few of many images, always the same ones."""
+    return sorted(np.random.default_rng(0).permutation(count)[:most].tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -21,7 +22,8 @@ from mobilenets.heads import BACKGROUND, Detections, anchors, corners, detection
 from mobilenets.metrics.detection import scores
 from mobilenets.model import AnchorOutputs, MobileNet, normalise
 from mobilenets.table.nodes import predictors
-from mobilenets.training.objectives.base import Data, Objective, Score
+from mobilenets.training import pictures
+from mobilenets.training.objectives.base import Data, Objective, Score, some
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.validation import evaluated
@@ -32,6 +34,8 @@ ALPHA, GAMMA = 0.25, 2.0
 """Of the focal loss (arXiv 1708.02002, section 5.1)."""
 LEAST = 0.01
 """Score from which a detection counts in validation: average precision looks at the whole curve."""
+SURE = 0.5
+"""Score from which a box is drawn."""
 HARD = 0.5
 """Overlap with an object that is not to be learned from which an anchor learns nothing."""
 
@@ -163,6 +167,31 @@ class DetectBoxes(Objective):
         told = world.listed(told)
         return [t[0] for t in told], [t[1] for t in told], [t[2] for t in told]
 
+    def draw(self, model: MobileNet, val: Data, run: Path) -> None:
+        """Each class's precision; the truth beside what was found."""
+        val = cast(Pictures, val)
+        found, _, truth = self.found(model, val, World())
+        judged = scores(truth, found, model.info.classes)
+        pictures.by_class(
+            judged.class_ap50, judged.classes, run / "precision.png", metric="average precision at IoU 0.5"
+        )
+        rows = []
+        for i in some(len(val)):
+            image = np.asarray(val.images[i])
+            corners, labels, _ = val.truth[i]
+            sure = found[i].scores >= SURE
+            said = [f"{score:.2f}" for score in found[i].scores[sure]]
+            wanted = _drawn(corners, labels, [""] * len(labels), image)
+            drawn = _drawn(found[i].boxes[sure], found[i].classes[sure], said, image)
+            rows.append(
+                (
+                    pictures.Pane(image, f"{val.paths[i].name}: the truth", wanted),
+                    pictures.Pane(image, f"found, score {SURE:.1f} or more", drawn),
+                )
+            )
+        title = f"validation images: AP {judged.ap:.3f}, AP50 {judged.ap50:.3f}"
+        pictures.panes(rows, run / "samples.png", title, model.info.classes)
+
     def _judged(self, model: MobileNet, val: Pictures, part: range) -> list[tuple[Detections, float, Boxes]]:
         pixels = torch.from_numpy(np.array(val.images[part.start : part.stop])).to(self.device)
         out = model(evaluated(model, pixels))
@@ -179,6 +208,13 @@ def begin_rare(model: MobileNet, fresh: Set[str], prior: float = 0.01) -> None:
     for name in set(predictors(model.nodes, model.ends[1])) & fresh:
         bias: Any = model.get_submodule(name).bias
         torch.nn.init.constant_(bias, -math.log((1 - prior) / prior))
+
+
+def _drawn(
+    corners: NDArray[np.float32], labels: NDArray[np.int64], texts: Sequence[str], image: NDArray[np.uint8]
+) -> tuple[tuple[tuple[float, ...], int, str], ...]:
+    places = (corners * image.shape[0]).tolist()
+    return tuple((tuple(place), int(label), text) for place, label, text in zip(places, labels, texts, strict=True))
 
 
 def _focal(entropy: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch.nn import functional as F
 
 from mobilenets.data.augment import Augmentation, augment, mix
 from mobilenets.data.cache import Squares
+from mobilenets.metrics import average_precision
 from mobilenets.model import MobileNet
+from mobilenets.training import pictures
 from mobilenets.training.distill import distillation_loss, softened
 from mobilenets.training.objectives.base import Data, Objective, Score
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
-from mobilenets.training.validation import score
+from mobilenets.training.validation import predict_squares, score
 
 
 class NameClasses(Objective):
@@ -82,6 +85,19 @@ class NameClasses(Objective):
     def score(self, model: MobileNet, val: Data, world: World) -> Score:
         """Top-1 accuracy or mean average precision, and cross-entropy."""
         return Score(*score(model, cast(Squares, val), world))
+
+    def draw(self, model: MobileNet, val: Data, run: Path) -> None:
+        """Confusion, or each class's precision; samples."""
+        val, classes = cast(Squares, val), model.info.classes
+        probabilities, labels = (t.numpy() for t in predict_squares(model, val))
+        if self.task == "multi-label":
+            found = average_precision(labels, probabilities)
+            pictures.by_class(found, classes, run / "precision.png", metric="average precision")
+        else:
+            counts = np.zeros((len(classes), len(classes)), np.int64)
+            np.add.at(counts, (labels, probabilities.argmax(1)), 1)
+            pictures.confusion(counts, classes, run / "confusion.png")
+        pictures.samples(np.asarray(val.images), labels, probabilities, classes, run / "samples.png")
 
     def _class_weights(self) -> Tensor:
         """Of each class: the inverse of its share, the mean over all images 1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,10 +17,12 @@ from mobilenets.data.annotations import IGNORED, Mask
 from mobilenets.data.augment import Augmentation
 from mobilenets.data.augment_masks import augment_masks
 from mobilenets.data.stretched import Pictures
+from mobilenets.drawing import colour
 from mobilenets.errors import CheckpointError
 from mobilenets.metrics.segmentation import Confusion
 from mobilenets.model import MobileNet, normalise
-from mobilenets.training.objectives.base import Data, Objective, Score
+from mobilenets.training import pictures
+from mobilenets.training.objectives.base import Data, Objective, Score, some
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.validation import evaluated
@@ -50,7 +53,7 @@ class PaintMasks(Objective):
 
     def masks(self, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Training masks, n s s."""
-        return cast(NDArray[np.uint8], cast(NDArray[np.uint8], self.train.truth)[chosen])
+        return cast(NDArray[np.uint8], self.train.truth)[chosen]
 
     def loss(self, out: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         """See the base."""
@@ -99,7 +102,7 @@ class PaintMasks(Objective):
 
     def judged(self, model: MobileNet, val: Pictures, world: World, batch_size: int = 16) -> tuple[Confusion, float]:
         """(pixels counted by true class and answer, mean loss of a pixel) of validation images."""
-        counted, lost, pixels = Confusion(model.info.classes), 0.0, 0
+        counted, lost, pixels = Confusion(model.info.classes), 0.0, 0.0
         with torch.inference_mode():
             for i, start in enumerate(range(0, len(val), batch_size)):
                 if i % world.size != world.rank:
@@ -116,8 +119,31 @@ class PaintMasks(Objective):
                     pixels += int((wanted != IGNORED).sum())
         if world.size > 1:
             counted.counts[:] = np.array(world.total(*counted.counts.ravel().tolist())).reshape(counted.counts.shape)
-            lost, pixels = (int(v) if i else v for i, v in enumerate(world.total(lost, pixels)))
+            lost, pixels = world.total(lost, pixels)
         return counted, lost / max(1, pixels)
+
+    def draw(self, model: MobileNet, val: Data, run: Path) -> None:
+        """Each class's intersection over union; photo, truth and what was found."""
+        val = cast(Pictures, val)
+        judged = self.judged(model, val, World())[0].scores()
+        pictures.by_class(judged.iou, judged.classes, run / "precision.png", metric="intersection over union")
+        rows = []
+        for i in some(len(val)):
+            image = np.array(val.images[i])[None]
+            with torch.inference_mode():
+                said = model(evaluated(model, torch.from_numpy(image).to(self.device)))
+            wide = F.interpolate(said.float(), image.shape[1:3], mode="bilinear").argmax(1)[0].cpu().numpy()
+            truth = cast(NDArray[np.uint8], val.truth)[i]
+            missing = np.where(truth == IGNORED, IGNORED, wide).astype(np.uint8)
+            rows.append(
+                (
+                    pictures.Pane(image[0], val.paths[i].name),
+                    pictures.Pane(_painted(truth), "the truth (black: ignored)"),
+                    pictures.Pane(_painted(missing), "found"),
+                )
+            )
+        title = f"validation images: mIoU {judged.miou:.3f}, {judged.accuracy:.1%} of the pixels right"
+        pictures.panes(rows, run / "samples.png", title, model.info.classes)
 
     def _class_weights(self) -> Tensor:
         """Of each class: the inverse of its share of the pixels, tempered by the root, the mean over all pixels 1."""
@@ -125,3 +151,9 @@ class PaintMasks(Objective):
         counts = np.bincount(masks.ravel(), minlength=256)[: self.classes].clip(min=1).astype(np.float64)
         weights = np.sqrt(counts.sum() / counts)
         return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32, device=self.device)
+
+
+def _painted(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Classes by their colours, h w 3; ignored pixels are black."""
+    palette = np.array([colour(i) for i in range(IGNORED)] + [(0, 0, 0)], np.uint8)
+    return palette[mask]
