@@ -40,7 +40,7 @@ def main(folder: str) -> int:
         seconds = time.perf_counter() - begin
         speeds = [float(line.split(",")[-2]) for line in (out / "metrics.csv").read_text().splitlines()[1:]]
         found = evaluate(model, folder, split="test")
-        rows.append([precision, f"{max(speeds):.0f}", f"{seconds:.0f}", f"{found.top1:.2%}", str(found.images)])
+        rows.append([precision, f"{max(speeds):.0f}", f"{seconds:.0f}", f"{found.metric:.2%}", str(found.images)])
     print_table(f"V3-Small, {EPOCHS} epochs at {RESOLUTION} px, batch 256", ["", "images/s", "s", "top-1", "n"], rows)
     return 0
 

@@ -37,7 +37,7 @@ def main(data: str, weights: str, minutes: float = 15.0) -> int:
         asked = [root / teacher for teacher in teachers]
         train(network, data, out=root / f"case{i}", minutes=minutes, weights=start, teachers=asked, overwrite=True)
         found = evaluate(root / f"case{i}" / "best.safetensors", data, split="test")
-        rows.append([title, f"{found.top1:.2%}", str(found.images)])
+        rows.append([title, f"{found.metric:.2%}", str(found.images)])
         print_table(f"{minutes:g} minutes each at {RESOLUTION} px, n = 1", ["", "test top-1", "images"], rows)
     return 0
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
+from mobilenets.errors import MisuseError
 
 if TYPE_CHECKING:
-    from mobilenets.prediction import Evaluation
+    from mobilenets.prediction import DetectionEvaluation, Evaluation, Scored, SegmentationEvaluation
+
+MOST = 50
+"""Classes that a table shows."""
 
 
 def run(
@@ -22,22 +27,27 @@ def run(
     threads: int | None = None,
     runtime: str | None = None,
     precision: str | None = None,
+    plot: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Score a checkpoint or an exported file on labelled images.
+    """Score a checkpoint or an exported file on labelled images: accuracy, AP of boxes or mIoU of masks.
 
     Args:
         model: a checkpoint (.safetensors) or an exported file (.onnx, .xml, .tflite, .pte, .pt2).
-        data: class folders, a table of paths and labels, shards: what `fit` takes.
+        data: class folders, a table of paths and labels, shards, images with boxes or masks: what `fit` takes.
         split: which one of a folder with splits; test unless given, else val.
         threads: processors to use; all unless given.
         runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
             given; auto measures those that are installed and takes the fastest whose answers pass.
         precision: of float arithmetic: fp32 unless given; OpenVINO has bf16, too.
+        plot: a picture to write (.png): precision-recall curves of boxes, the IoU of each class of masks, what is
+            taken for what of one class an image, average precision of several.
         json: one JSON object on stdout.
     """
     from mobilenets.prediction import evaluate
 
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise MisuseError(f"--plot {plot}: the picture is written as .png.")
     with Display() as display:
         display.phase("evaluating")
         result = evaluate(
@@ -48,30 +58,12 @@ def run(
             display.note(f"{data} has no test/ or val/: all its images are scored, those of a training among them.")
         for path, reason in result.skipped[:5]:
             display.note(f"skipped {path}: {reason}")
+    if plot is not None:
+        _plot(result, plot)
     if json:
         print_json(result.to_dict())
-        return
-    skipped = f", {len(result.skipped)} unreadable skipped" if result.skipped else ""
-    if result.precision is not None:
-        _show_several(result, skipped)
-        return
-    stdout().print(
-        f"top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, loss {result.loss:.4f} on {result.images} images{skipped}"
-    )
-    from rich.table import Table
-
-    table = Table(title="per class")
-    for column in ("class", "images", "right", "most taken for"):
-        table.add_column(column, justify="left" if column in ("class", "most taken for") else "right")
-    for i, name in enumerate(result.classes[:50]):
-        row = result.confusion[i]
-        if not row.sum():
-            continue
-        wrong = row.copy()
-        wrong[i] = 0
-        worst = f"{result.classes[int(wrong.argmax())]} ({wrong.max()})" if wrong.any() else ""
-        table.add_row(name, str(row.sum()), f"{row[i] / row.sum():.1%}", worst)
-    stdout().print(table)
+    else:
+        _show(result)
 
 
 def _has_splits(folder: Path) -> bool:
@@ -81,15 +73,97 @@ def _has_splits(folder: Path) -> bool:
     return any(split_of_name(path) in ("test", "val") for path in folder.iterdir())
 
 
-def _show_several(result: Evaluation, skipped: str) -> None:
-    """Where images have several classes: each class's average precision."""
+def _plot(result: Scored, path: Path) -> None:
+    from mobilenets.prediction import DetectionEvaluation, SegmentationEvaluation, charts
+
+    match result:
+        case DetectionEvaluation():
+            charts.precision_recall(result.scores, path)
+        case SegmentationEvaluation():
+            charts.class_iou(result.scores, path)
+        case _:
+            from mobilenets.training import pictures
+
+            if result.precision is None:
+                pictures.confusion(result.confusion, result.classes, path)
+            else:
+                pictures.precision(result.precision, result.classes, path)
+
+
+def _show(result: Scored) -> None:
+    from mobilenets.prediction import DetectionEvaluation, SegmentationEvaluation
+
+    on = f"on {result.images} images" + (f", {len(result.skipped)} unreadable skipped" if result.skipped else "")
+    match result:
+        case DetectionEvaluation():
+            _show_boxes(result, on)
+        case SegmentationEvaluation():
+            _show_masks(result, on)
+        case _ if result.precision is not None:
+            _show_several(result, on)
+        case _:
+            _show_classes(result, on)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[str] = ("class",)) -> None:
     from rich.table import Table
 
-    assert result.precision is not None
-    stdout().print(f"mAP {result.metric:.2%}, loss {result.loss:.4f} on {result.images} images{skipped}")
     table = Table(title="per class")
-    for column in ("class", "average precision"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, value in list(zip(result.classes, result.precision, strict=True))[:50]:
-        table.add_row(name, "no image has it" if math.isnan(value) else f"{value:.1%}")
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right")
+    for row in rows:
+        table.add_row(*row)
     stdout().print(table)
+
+
+def _percent(value: float, none: str = "none") -> str:
+    return none if math.isnan(value) else f"{value:.1%}"
+
+
+def _show_classes(result: Evaluation, on: str) -> None:
+    stdout().print(f"top-1 {result.top1:.2%}, top-5 {result.top5:.2%}, loss {result.loss:.4f} {on}")
+    rows = []
+    for i, name in enumerate(result.classes[:MOST]):
+        row = result.confusion[i]
+        if not row.sum():
+            continue
+        wrong = row.copy()
+        wrong[i] = 0
+        worst = f"{result.classes[int(wrong.argmax())]} ({wrong.max()})" if wrong.any() else ""
+        rows.append((name, str(row.sum()), f"{row[i] / row.sum():.1%}", worst))
+    _table(("class", "images", "right", "most taken for"), rows, left=("class", "most taken for"))
+
+
+def _show_several(result: Evaluation, on: str) -> None:
+    """Where images have several classes: each class's average precision."""
+    assert result.precision is not None
+    stdout().print(f"mAP {result.metric:.2%}, loss {result.loss:.4f} {on}")
+    pairs = list(zip(result.classes, result.precision, strict=True))[:MOST]
+    _table(("class", "average precision"), [(name, _percent(value, "no image has it")) for name, value in pairs])
+
+
+def _show_boxes(result: DetectionEvaluation, on: str) -> None:
+    found = result.scores
+    stdout().print(f"AP {_percent(found.ap)}, AP50 {_percent(found.ap50)}, AP75 {_percent(found.ap75)} {on}")
+    stdout().print(
+        f"AP of small objects {_percent(found.small)}, medium {_percent(found.medium)}, large {_percent(found.large)}; "
+        f"recall {_percent(found.recall)}"
+    )
+    rows = zip(found.classes, found.objects.tolist(), found.class_ap, found.class_ap50, strict=True)
+    there = [(name, str(n), f"{ap:.1%}", f"{ap50:.1%}") for name, n, ap, ap50 in rows if n]
+    _table(("class", "objects", "AP", "AP50"), there[:MOST])
+
+
+def _show_masks(result: SegmentationEvaluation, on: str) -> None:
+    found = result.scores
+    stdout().print(
+        f"mIoU {_percent(found.miou)}, pixel accuracy {_percent(found.accuracy)} "
+        f"({_percent(found.boundary_free_accuracy)} away from boundaries), mean accuracy "
+        f"{_percent(found.mean_accuracy)} {on}"
+    )
+    share = found.counts.sum(1) / max(1, found.counts.sum())
+    rows = zip(found.classes, share.tolist(), found.iou, found.class_accuracy, strict=True)
+    there = [
+        (name, f"{part:.1%}", f"{iou:.1%}", _percent(right)) for name, part, iou, right in rows if not math.isnan(iou)
+    ]
+    _table(("class", "of the pixels", "IoU", "accuracy"), there[:MOST])

@@ -64,6 +64,12 @@ class Display(Watcher):
         assert self.task is not None
         self.progress.update(self.task, completed=done, total=total, detail=f"{done}/{total}")
 
+    def frames(self, done: int, total: int | None, per_s: float) -> None:
+        """Frames of a video done so far, of how many where that is known."""
+        if self.task is not None:
+            of = "" if total is None else f"/{total}"
+            self.progress.update(self.task, completed=done, total=total, detail=f"{done}{of}  {per_s:.1f} frames/s")
+
     def tick(self, tick: Tick) -> None:
         """A training step is done."""
         if self.task is not None:

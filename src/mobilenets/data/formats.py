@@ -11,9 +11,12 @@ from mobilenets.data.files import natural, walk_images
 from mobilenets.data.hugging_face import is_saved, read_hub, read_saved
 from mobilenets.data.layout import checked_root, read_folders
 from mobilenets.data.listing import SPLITS, Listing
+from mobilenets.data.masks import is_masks, read_masks
 from mobilenets.data.parquet import read_parquet
 from mobilenets.data.shards import read_pattern, read_shards, read_urls
+from mobilenets.data.voc import is_voc, read_voc
 from mobilenets.errors import MisuseError
+from mobilenets.metrics import Task
 
 __all__ = ["read_data"]
 
@@ -21,8 +24,8 @@ _HOLDERS = ("data", *SPLITS)
 """Folders of a data set in which its shards may lie."""
 
 
-def read_data(path: str | Path, *, need_classes: int = 2) -> Listing:
-    """List a data set.
+def read_data(path: str | Path, *, need_classes: int = 2, task: Task | None = None) -> Listing:
+    """List a data set; its task is found from what it holds.
 
     Args:
         path: one of
@@ -32,13 +35,22 @@ def read_data(path: str | Path, *, need_classes: int = 2) -> Listing:
             - `.tar` shards of a WebDataset: a file, a pattern with wildcards or braces (`train-{000..009}.tar`), a
               folder of them, an http(s) address with braces or without;
             - a `.parquet` file of paths or images, or a folder of such files;
-            - a Hugging Face data set: `hf://datasets/owner/name`, or a folder that `save_to_disk` made.
+            - a Hugging Face data set: `hf://datasets/owner/name`, or a folder that `save_to_disk` made;
+            - a folder with boxes (see `voc`) or masks (see `masks`).
         need_classes: fewest classes of a folder of class folders.
+        task: what the data are for, where they have both boxes and masks (boxes when None).
 
     Raises:
-        MisuseError: nothing is there, or it has no format that is known.
+        MisuseError: nothing is there, it has no format that is known, or it is not labelled for `task`.
         DataError: see the format's reader.
     """
+    listing = _read(path, need_classes)
+    if task is not None and listing.task != task:
+        raise MisuseError(f"{listing.root}: is labelled to {listing.task}, not to {task}.")
+    return listing
+
+
+def _read(path: str | Path, need_classes: int) -> Listing:
     text = _spelled(path)
     if text.startswith(("http://", "https://")):
         return read_urls(text)
@@ -77,6 +89,10 @@ def _read_tar(path: Path) -> Listing:
 def _read_folder(root: Path, need_classes: int) -> Listing:
     if is_saved(root):
         return read_saved(root)
+    if is_voc(root):
+        return read_voc(root)
+    if is_masks(root):
+        return read_masks(root)
     if files := _held(root, ".tar"):
         return read_shards(root, files)
     if files := _held(root, ".parquet"):

@@ -1,6 +1,6 @@
 """Boxes: anchors, their coder, matching and non-maximum suppression, for arrays of NumPy and of torch alike."""
 
-from mobilenets.heads.anchors import anchors
+from mobilenets.heads.anchors import anchors, fit_anchors
 from mobilenets.heads.boxes import corners, decode, encode, iou
 from mobilenets.heads.detections import Detections, detections, suppress
 from mobilenets.heads.matching import BACKGROUND, match
@@ -13,6 +13,7 @@ __all__ = [
     "decode",
     "detections",
     "encode",
+    "fit_anchors",
     "iou",
     "match",
     "suppress",

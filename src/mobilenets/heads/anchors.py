@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,8 @@ from mobilenets.table.lower import lower
 from mobilenets.table.nodes import PerAnchor, row_of
 from mobilenets.table.rows import BoxPredictor, Network
 
+SMALLEST, LARGEST = (4, 6, 8, 10, 13, 16, 20, 25, 30), (30, 40, 50, 60, 70, 80, 95)
+"""Scales that are tried for a data set's boxes, in percent of the image."""
 RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 """Width over height; the last anchor of a place is square and lies between this map's scale and the next one's."""
 
@@ -22,13 +27,51 @@ def anchors(network: Network) -> NDArray[np.float32]:
     Raises:
         MisuseError: the network is no detector.
     """
-    row = network.rows[-1]
-    if not isinstance(row, BoxPredictor):
-        raise MisuseError(f"{network.name} has no anchors: it is no detector. `ssdlite_{network.name}` names one.")
-    sizes = _sizes(network)
+    row, sizes = _predictor(network), _sizes(network)
     return np.concatenate(
         [_grid(size, shapes) for size, shapes in zip(sizes, shapes_of(row), strict=True)], dtype=np.float32
     )
+
+
+def fit_anchors(network: Network, boxes: NDArray[np.floating[Any]]) -> Network:
+    """The detector with scales of its anchors under which boxes overlap their best anchor most.
+
+    All pairs of scales in steps are tried; a box that some anchor shape overlaps by 0.5 when both are centred counts
+    most, which is what matching asks of it. The table's own scales stay where no others are better by 1 %.
+
+    Args:
+        network: a detector.
+        boxes: (n, 4) x0 y0 x1 y1 in parts of the image; there may be none.
+
+    Raises:
+        MisuseError: the network is no detector.
+    """
+    row = _predictor(network)
+    sizes = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
+    sizes = sizes[(sizes > 0).all(1)][:20000]
+    if not len(sizes):
+        return network
+    tried = [replace(row, smallest=low, largest=high) for low in SMALLEST for high in LARGEST if low < high]
+    found = [_covered(sizes, candidate) for candidate in tried]
+    best = int(np.argmax(found))
+    if found[best] < _covered(sizes, row) + 0.01:
+        return network
+    return replace(network, rows=(*network.rows[:-1], tried[best]))
+
+
+def _covered(sizes: NDArray[np.float64], row: BoxPredictor) -> float:
+    """Mean overlap of boxes (n, 2) with their best anchor shape, both centred; 0.5 or more counts twice."""
+    shapes = np.asarray([shape for group in shapes_of(row) for shape in group])
+    shared = np.minimum(sizes[:, None], shapes).prod(-1)
+    overlap = (shared / (sizes.prod(-1)[:, None] + shapes.prod(-1) - shared)).max(1)
+    return float((overlap + (overlap >= 0.5)).mean()) / 2
+
+
+def _predictor(network: Network) -> BoxPredictor:
+    row = network.rows[-1]
+    if not isinstance(row, BoxPredictor):
+        raise MisuseError(f"{network.name} has no anchors: it is no detector. `ssdlite_{network.name}` names one.")
+    return row
 
 
 def _sizes(network: Network) -> list[tuple[int, int]]:

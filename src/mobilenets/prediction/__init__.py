@@ -1,19 +1,35 @@
-"""Images to labels, and labelled images to a score, by a checkpoint or an exported file alike."""
+"""Images to labels, boxes or masks, and labelled images to a score, by a checkpoint or an exported file alike."""
 
-from mobilenets.prediction.evaluate import Evaluation, evaluate, evaluate_samples, score
+from mobilenets.prediction.coco import to_coco
+from mobilenets.prediction.evaluate import Evaluation, Scored, evaluate, evaluate_samples, score
+from mobilenets.prediction.found import Detection, Prediction, Region
 from mobilenets.prediction.mistakes import WorstMistakes, confusion
-from mobilenets.prediction.predict import Prediction, predict
+from mobilenets.prediction.predict import predict, predict_files
 from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.prediction.scoring import DetectionEvaluation, SegmentationEvaluation, evaluate_boxes, evaluate_masks
+from mobilenets.prediction.video import Video, is_video, predict_videos
 
 __all__ = [
+    "Detection",
+    "DetectionEvaluation",
     "Evaluation",
     "Prediction",
     "Predictor",
+    "Region",
+    "Scored",
+    "SegmentationEvaluation",
+    "Video",
     "WorstMistakes",
     "confusion",
     "evaluate",
+    "evaluate_boxes",
+    "evaluate_masks",
     "evaluate_samples",
+    "is_video",
     "open_model",
     "predict",
+    "predict_files",
+    "predict_videos",
     "score",
+    "to_coco",
 ]

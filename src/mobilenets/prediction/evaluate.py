@@ -15,9 +15,16 @@ from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label, classes_in
 from mobilenets.errors import DataError
 from mobilenets.metrics import METRICS, Task, average_precision
+from mobilenets.prediction.answers import names_of
 from mobilenets.prediction.auto import open_auto, wants_auto
 from mobilenets.prediction.predict import LIKELY, loaded_batches
 from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.prediction.scoring import (
+    DetectionEvaluation,
+    SegmentationEvaluation,
+    evaluate_boxes,
+    evaluate_masks,
+)
 from mobilenets.runtime import Session
 
 
@@ -74,6 +81,10 @@ class Evaluation:
         }
 
 
+Scored = Evaluation | DetectionEvaluation | SegmentationEvaluation
+"""A score, whatever the task: each has `task`, `metric`, `images`, `skipped`, `classes` and `to_dict`."""
+
+
 def evaluate(
     model: Any,
     data: str | Path,
@@ -84,8 +95,10 @@ def evaluate(
     precision: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
-) -> Evaluation:
+) -> Scored:
     """Score a checkpoint, an exported file or a model in memory on labelled images.
+
+    What is scored follows from the model: classes, boxes (COCO's AP) or masks (mIoU).
 
     Args:
         model: what to score; its own preprocessing is obeyed.
@@ -111,8 +124,14 @@ def evaluate(
         predictor = open_auto(model, files, threads=threads, precision=precision, note=on_note)
     else:
         predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
-    samples = labelled(Path(data), predictor.classes, split=split)
-    return evaluate_samples(predictor, samples, on_progress=on_progress)
+    samples = labelled(Path(data), names_of(predictor), split=split)
+    match predictor.task:
+        case "classify" | "multi-label":
+            return evaluate_samples(predictor, samples, on_progress=on_progress)
+        case "detect":
+            return evaluate_boxes(predictor, samples, on_progress=on_progress)
+        case "segment":
+            return evaluate_masks(predictor, samples, on_progress=on_progress)
 
 
 Batch = Callable[[Sequence[Sample], NDArray[np.uint8], NDArray[np.float32]], None]
@@ -126,7 +145,7 @@ def evaluate_samples(
     on_progress: Callable[[int, int], None] | None = None,
     on_batch: Batch | None = None,
 ) -> Evaluation:
-    """Score labelled files.
+    """Score a classifier on labelled files; `evaluate_boxes` and `evaluate_masks` are those of the other tasks.
 
     Args:
         predictor: what to score.

@@ -1,8 +1,9 @@
-"""One face for a checkpoint and an exported file: uint8 images in, class probabilities out."""
+"""One face for a checkpoint and an exported file: uint8 images in, what the network says of them out."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,17 +12,22 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
+from mobilenets.onnx import PROBABILITIES, metadata
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, open_artifact
-from mobilenets.table.checks import need_classifier
 
 
 class Predictor(Protocol):
-    """Anything that turns preprocessed images into probabilities."""
+    """Anything that turns preprocessed images into a network's outputs."""
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     task: Task
+    metadata: Mapping[str, str]
+
+    def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Outputs by name of uint8 images (n, h, w, c); see `answers` for what they mean."""
+        ...
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
@@ -34,21 +40,26 @@ class _Checkpoint:
     def __init__(self, model: Any, threads: int) -> None:
         import torch
 
-        need_classifier(model.network, "prediction")
         torch.set_num_threads(threads)
         self.model = model
         self.classes: tuple[str, ...] = model.info.classes
         self.preprocessing: Preprocessing = model.info.preprocessing
         self.task: Task = model.info.task
+        self.metadata: Mapping[str, str] = metadata(model.network, self.preprocessing, self.classes, self.task)
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         import torch
 
-        from mobilenets.model import evaluating, normalise
+        from mobilenets.model import AnchorOutputs, evaluating, normalise
 
         with evaluating(self.model), torch.inference_mode():
-            logits = self.model(normalise(torch.from_numpy(images), self.preprocessing))
-            probabilities: NDArray[np.float32] = self.model.probabilities(logits).numpy()
+            given = self.model(normalise(torch.from_numpy(images), self.preprocessing))
+            if isinstance(given, AnchorOutputs):
+                return {"boxes": given.boxes.numpy(), "scores": self.model.probabilities(given.classes).numpy()}
+            return {PROBABILITIES: self.model.probabilities(given).numpy()}
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = self.outputs(images)[PROBABILITIES]
         return probabilities
 
 

@@ -61,6 +61,10 @@ class ExecuTorchSession:
             raise CheckpointError(f"{path}: ExecuTorch cannot load it: {first_line(error)}") from error
         return session
 
+    def outputs(self, images: Images) -> dict[str, Probabilities]:
+        """Outputs by name of uint8 images (n, h, w, c)."""
+        return {"probabilities": self.run(images)}
+
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
         return in_batches(self._run, images, self.batch or 1)

@@ -82,6 +82,10 @@ class OpenVinoSession:
         }
         return self._core.compile_model(model, "CPU", options)
 
+    def outputs(self, images: Images) -> dict[str, Probabilities]:
+        """Outputs by name of uint8 images (n, h, w, c)."""
+        return {"probabilities": self.run(images)}
+
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
         # quantized graphs whose number of images is free crash OpenVINO 2026.4

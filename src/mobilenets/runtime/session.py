@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Session(Protocol):
     preprocessing: Preprocessing
     task: Task
     metadata: Mapping[str, str]
+
+    def outputs(self, images: Images) -> dict[str, NDArray[Any]]:
+        """Outputs by name of uint8 images (n, h, w, c)."""
+        ...
 
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
@@ -78,7 +82,7 @@ class Description:
                 f"{where}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` "
                 f"writes: {error}"
             ) from error
-        task: Task = "multi-label" if metadata.get("task") == "multi-label" else "classify"
+        task: Task = next((known for known in get_args(Task) if known == metadata.get("task")), "classify")
         return Description(classes, preprocessing, task, metadata.get("precision", "fp32"))
 
 

@@ -135,7 +135,9 @@ def _with_metrics(training: Training) -> MobileNet:
     if training.history:
         line = training.history[-1]
         metric = f"val_{METRICS[training.task]}"
-        metrics = {metric: line.val_score, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
+        beside = {f"val_{name}": value for name, value in training.beside.items()}
+        metrics = {metric: line.val_score, **beside, "val_loss": line.val_loss}
+        metrics |= {"epoch": line.epoch, "seconds": line.seconds}
     return with_info(training.average, metrics=metrics, recipe=training.recipe.to_dict())
 
 

@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from mobilenets.data.cache import Squares
+from mobilenets.data.annotations import Boxes
+from mobilenets.data.folder import Folder
+from mobilenets.heads import fit_anchors
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
-from mobilenets.table import json as table_json
-from mobilenets.table.rows import Network
+
+from mobilenets.table.nodes import predictors
+from mobilenets.table.rows import BoxPredictor, Network
+from mobilenets.training.objectives import Data
+from mobilenets.training.objectives.boxes import begin_rare
 from mobilenets.training.validation import evaluated
 from mobilenets.weights import estimate_norm, pretrained, restore_norm
 from mobilenets.zoo import network as network_by_name
@@ -82,19 +87,36 @@ def begin_from(
     return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
 
 
-def rebuilt(settings: dict[str, Any], classes: Sequence[str], *, where: str) -> Start:
+def rebuilt(settings: dict[str, Any], table: Network, classes: Sequence[str]) -> Start:
     """The model of a run's settings, with random weights: its checkpoint has the real ones.
 
     Raises:
         KeyError, TypeError, MisuseError: damaged settings.
     """
-    table = table_json.from_dict(settings["table"], where=where)
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     model = build(table, classes, preprocessing=preprocessing, training=True)
     return Start(with_info(model, task=settings["task"]), settings["weights"], tuple(settings["fresh"]))
 
 
-def calibrate(start: Start, squares: Squares, images: int = 512) -> None:
+def suit_anchors(start: Start, folder: Folder, *, note: Callable[[str], None]) -> None:
+    """Anchors for the training boxes, where all predictors of boxes start anew; else weights want their own."""
+    model = start.model
+    if model.network.task != "detect":
+        return
+    fresh = start.fresh if start.source is not None else tuple(node.name for node in model.nodes)
+    begin_rare(model, fresh)
+    if not set(predictors(model.nodes, model.ends[0])) <= set(fresh):
+        return
+    boxes = [sample.label.arrays()[0] for sample in folder.splits["train"] if isinstance(sample.label, Boxes)]
+    fitted = fit_anchors(model.network, np.concatenate(boxes))
+    if fitted != model.network:
+        model.network = fitted
+        row = fitted.rows[-1]
+        assert isinstance(row, BoxPredictor)
+        note(f"anchors from {row.smallest} to {row.largest} % of the image, by the training boxes")
+
+
+def calibrate(start: Start, squares: Data, images: int = 512) -> None:
     """Batch norm by the user's images, where the weights came without it or from a wider network."""
     if not (start.folded or start.estimate):
         return

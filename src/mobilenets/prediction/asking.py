@@ -1,0 +1,123 @@
+"""Asking a model about images: classes, boxes or masks, as it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.errors import MisuseError
+from mobilenets.heads import Detections
+from mobilenets.metrics import Task
+from mobilenets.prediction.answers import MOST, anchors_of, read_boxes, read_masks
+from mobilenets.prediction.found import Detection, Prediction, named, regions
+from mobilenets.prediction.loading import Seen
+from mobilenets.prediction.predictor import Predictor
+
+LIKELY = 0.5
+"""Probability from which an image has a class, where it may have several, and from which a box is shown."""
+TOP = 5
+"""Classes that are listed for an image."""
+
+Ask = Callable[[Sequence[Path], Sequence[Seen]], list[Prediction]]
+"""From files and what the network sees of them to what it says."""
+
+
+def asking(predictor: Predictor, top: int | None = None, score: float | None = None) -> Ask:
+    """What asks a model about a batch of images.
+
+    Args:
+        predictor: the model.
+        top: classes listed for an image (5), or boxes shown of it (100).
+        score: least score of a box that is shown (0.5).
+
+    Raises:
+        MisuseError: `top` below 1, a score that is no probability, or either for a model without such a thing.
+    """
+    _check(predictor.task, top, score)
+    match predictor.task:
+        case "classify" | "multi-label":
+            return _classes(predictor, top or TOP)
+        case "detect":
+            return _boxes(predictor, top or MOST, LIKELY if score is None else score)
+        case "segment":
+            return _masks(predictor)
+
+
+def _check(task: Task, top: int | None, score: float | None) -> None:
+    if top is not None and top < 1:
+        raise MisuseError(f"`top` (={top}) must be at least 1.")
+    if score is not None and not 0.0 <= score <= 1.0:
+        raise MisuseError(f"`score` (={score}) is a probability: it must be between 0 and 1.")
+    if score is not None and task != "detect":
+        raise MisuseError(
+            f"`score` (={score}) is the least score of a box, and this model gives no boxes: leave it out."
+        )
+    if top is not None and task == "segment":
+        raise MisuseError(f"`top` (={top}) counts classes or boxes, and this model gives a mask: leave it out.")
+
+
+def unreadable(path: Path, why: str, task: Task) -> Prediction:
+    """The entry of a file that cannot be read."""
+    return Prediction(
+        path, None, None, error=why,
+        detections=() if task == "detect" else None, regions=() if task == "segment" else None,
+    )  # fmt: skip
+
+
+def _stacked(batch: Sequence[Seen]) -> NDArray[np.uint8]:
+    return np.stack([each.square for each in batch])
+
+
+def _classes(predictor: Predictor, top: int) -> Ask:
+    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
+        rows = predictor.run(_stacked(batch))
+        return [_labelled(path, row, predictor, top) for path, row in zip(paths, rows, strict=True)]
+
+    return ask
+
+
+def _labelled(path: Path, row: NDArray[np.float32], predictor: Predictor, top: int) -> Prediction:
+    likely = [(named(predictor.classes, i), float(row[i])) for i in np.argsort(-row).tolist()]
+    label = likely[0][0]
+    if predictor.task == "multi-label":
+        label = "|".join(name for name, score in likely if score >= LIKELY)
+    return Prediction(path, label, likely[0][1], tuple(likely[:top]))
+
+
+def _boxes(predictor: Predictor, most: int, score: float) -> Ask:
+    places = anchors_of(predictor)
+
+    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
+        answers = read_boxes(predictor.outputs(_stacked(batch)), places, score=score, most=most)
+        return [
+            _detected(path, each.size, answer, predictor.classes)
+            for path, each, answer in zip(paths, batch, answers, strict=True)
+        ]
+
+    return ask
+
+
+def _detected(path: Path, size: tuple[int, int], answer: Detections, classes: tuple[str, ...]) -> Prediction:
+    corners = (np.asarray(answer.boxes, np.float64) * [*size, *size]).tolist()
+    found = tuple(
+        Detection(named(classes, int(label)), int(label), float(score), (box[0], box[1], box[2], box[3]))
+        for box, score, label in zip(corners, answer.scores, answer.classes, strict=True)
+    )
+    best = found[0] if found else None
+    return Prediction(
+        path, best.label if best else None, best.score if best else None, size=size, detections=found
+    )  # fmt: skip
+
+
+def _masks(predictor: Predictor) -> Ask:
+    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
+        masks = read_masks(predictor.outputs(_stacked(batch)), [each.size for each in batch])
+        return [
+            Prediction(path, None, None, size=each.size, regions=regions(mask, predictor.classes))
+            for path, each, mask in zip(paths, batch, masks, strict=True)
+        ]
+
+    return ask
