@@ -16,7 +16,7 @@ from mobilenets.heads import fit_anchors
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
-
+from mobilenets.table import json as table_json
 from mobilenets.table.nodes import predictors
 from mobilenets.table.rows import BoxPredictor, Network
 from mobilenets.training.objectives import Data
@@ -83,7 +83,8 @@ def begin_from(
     if fresh:
         model.info = replace(model.info, preprocessing=replace(model.info.preprocessing, crop=1.0))
     model.info = replace(model.info, metrics={}, recipe={}, task=task)
-    note(f"starting from {told['weights']}" + (f"; anew: {', '.join(fresh)}" if fresh else ""))
+    anew = ", ".join(fresh) if len(fresh) < 4 else f"{len(fresh)} layers of {table.name}"
+    note(f"starting from {told['weights']}" + (f"; anew: {anew}" if fresh else ""))
     return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
 
 
