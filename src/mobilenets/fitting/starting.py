@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.fitting.candidates import Candidate
 from mobilenets.model import load
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
-from mobilenets.training.start import Start, begin_from, calibrate
+from mobilenets.training.objectives import Data
+from mobilenets.training.recipe import Dense
+from mobilenets.training.start import Start, begin_from, calibrate, suit_anchors
 from mobilenets.weights import pretrained, published_for
 
 
@@ -37,9 +38,10 @@ class Starts:
     def path(self, candidate: Candidate) -> Path:
         """Where the search keeps a candidate's weights."""
         network = candidate.network
-        return self.kept / f"{network.name}_{network.width:g}_{network.resolution}.safetensors"
+        stride = "" if network.output_stride is None else f"_os{network.output_stride}"
+        return self.kept / f"{network.name}_{network.width:g}_{network.resolution}{stride}.safetensors"
 
-    def training(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> Training:
+    def training(self, candidate: Candidate, seconds: float, train: Data, val: Data) -> Training:
         """A training of a candidate from what there is, for some seconds."""
         path = self.path(candidate)
         if path.is_file():
@@ -48,8 +50,10 @@ class Starts:
         else:
             start = self.start(candidate)
             self.begun[candidate.label] = start.source
+            suit_anchors(start, self.folder, note=self.note_once)
             calibrate(start, train)
-            kind = Finetune if start.source is not None else Recipe
+            warm = Finetune if start.source is not None else Recipe
+            kind = Dense if self.folder.task in ("detect", "segment") else warm
         recipe = kind(minutes=seconds / 60, seed=self.seed)
         return Training(start.model, recipe, train, val, fresh=start.fresh)
 

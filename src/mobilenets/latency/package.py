@@ -12,7 +12,7 @@ LIGHT = (
     "version.py",
     "errors.py",
     "files.py",
-    "metrics.py",
+    "metrics/*.py",
     "precision.py",
     "preprocessing.py",
     "runtime/*.py",

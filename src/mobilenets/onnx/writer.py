@@ -345,7 +345,7 @@ def _answer(graph: _Graph, ends: Sequence[Node], task: Task, classes: int) -> di
                 graph.op("Sigmoid", [source], PROBABILITIES)
             return {PROBABILITIES: (classes,)}
         case "segment":
-            graph.op("Softmax", [logits.name], PROBABILITIES, axis=1)
+            _softmax_of_pixels(graph, logits.name)
             return {PROBABILITIES: logits.shape}
         case "detect":
             graph.op("Identity", [ends[0].name], BOXES)
@@ -353,6 +353,16 @@ def _answer(graph: _Graph, ends: Sequence[Node], task: Task, classes: int) -> di
             return {BOXES: ends[0].shape, SCORES: logits.shape}
         case _:
             assert_never(task)
+
+
+def _softmax_of_pixels(graph: _Graph, logits: str) -> None:
+    """Softmax over a map's classes, step by step: ONNX Runtime's own over that axis takes 14 times as long."""
+    classes = graph.constant("softmax.classes", np.array([1], np.int64))
+    graph.op("ReduceMax", [logits], "softmax.max", axes=[1], keepdims=1)
+    graph.op("Sub", [logits, "softmax.max"], "softmax.below")
+    graph.op("Exp", ["softmax.below"], "softmax.exp")
+    graph.op("ReduceSum", ["softmax.exp", classes], "softmax.sum", keepdims=1)
+    graph.op("Div", ["softmax.exp", "softmax.sum"], PROBABILITIES)
 
 
 def _resize(graph: _Graph, node: Resize) -> None:
