@@ -1,20 +1,11 @@
-"""What a prediction is scored by, task by task."""
+"""Average precision of classes, where an image may have several."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Task = Literal["classify", "multi-label", "detect", "segment"]
-"""One class an image (softmax, accuracy), any number of them (sigmoids, mean average precision), boxes, or masks."""
-
-METRICS: dict[str, str] = {"classify": "top1", "multi-label": "map", "detect": "ap", "segment": "miou"}
-"""A task's metric, as files name it."""
-
-SPOKEN: dict[str, str] = {"classify": "top-1", "multi-label": "mAP", "detect": "AP", "segment": "mIoU"}
-"""A task's metric, as people name it."""
 
 
 def average_precision(truth: NDArray[Any], scores: NDArray[np.float32]) -> NDArray[np.float64]:
