@@ -17,6 +17,7 @@ import numpy as np
 
 from mobilenets.metrics import Task
 from mobilenets.onnx.weights import NORM_KEYS, Array, chains_of, deployed_weight
+from mobilenets.outputs import BOXES, PROBABILITIES, SCORES, output_names
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.folding import folded_into
@@ -53,8 +54,7 @@ from mobilenets.table.rows import Act, Network
 
 OPSET = 17
 IR_VERSION = 9
-IMAGE, PROBABILITIES = "image", "probabilities"
-BOXES, SCORES = "boxes", "scores"
+IMAGE = "image"
 
 
 @dataclass
@@ -147,7 +147,8 @@ def metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str,
         "table": json.dumps(table_json.to_dict(network)),
         "classes": json.dumps(list(classes), ensure_ascii=False),
         "preprocessing": json.dumps(preprocessing.to_dict()),
-    }
+        "outputs": json.dumps(output_names(task)),
+    } | ({"postprocess": "outside"} if task in ("detect", "segment") else {})
 
 
 def _normalise(graph: _Graph, network: Network, preprocessing: Preprocessing) -> None:
