@@ -13,7 +13,7 @@ from mobilenets.model import load
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
 from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Dense
-from mobilenets.training.start import Start, begin_from, calibrate, suit_anchors
+from mobilenets.training.start import Start, begin_for, calibrate
 from mobilenets.weights import pretrained, published_for
 
 
@@ -50,7 +50,6 @@ class Starts:
         else:
             start = self.start(candidate)
             self.begun[candidate.label] = start.source
-            suit_anchors(start, self.folder, note=self.note_once)
             calibrate(start, train)
             warm = Finetune if start.source is not None else Recipe
             kind = Dense if self.folder.task in ("detect", "segment") else warm
@@ -74,15 +73,13 @@ class Starts:
 
     def start(self, candidate: Candidate) -> Start:
         """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
-        arguments = (candidate.network, self.folder.classes)
-        options: Any = {"task": self.folder.task, "seed": self.seed, "note": self.note_once}
         try:
-            return begin_from(*arguments, self.source, **options)
+            return begin_for(candidate.network, self.folder, self.source, seed=self.seed, note=self.note_once)
         except (MisuseError, CheckpointError) as error:
             if self.source == "imagenet" or not Path(self.source).is_file():
                 raise
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
-            return begin_from(*arguments, "none", **options)
+            return begin_for(candidate.network, self.folder, "none", seed=self.seed, note=self.note_once)
 
     def source_of(self, candidate: Candidate) -> str | None:
         """Where the weights that a candidate's training began from come from; None for random ones."""

@@ -71,10 +71,6 @@ class ExecuTorchSession:
             raise CheckpointError(f"{path}: ExecuTorch cannot load it: {first_line(error)}") from error
         return session
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
         return probabilities_of(self.outputs(images))

@@ -65,10 +65,6 @@ class LiteRtSession:
             )
         return cls(interpreter, metadata_of(path), threads=threads, where=str(path))
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
         return probabilities_of(self.outputs(images))

@@ -80,11 +80,6 @@ class OnnxRuntimeSession:
             )
         return cls(session, threads=threads, where=where)
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        names = [each.name for each in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, {self.input_name: images}), strict=True))
-
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
         return probabilities_of(self.outputs(images))

@@ -93,10 +93,6 @@ class OpenVinoSession:
         }
         return self._core.compile_model(model, "CPU", options)
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
         return probabilities_of(self.outputs(images))
