@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mobilenets.errors import MisuseError
-from mobilenets.table.rows import Network
+
+if TYPE_CHECKING:  # it travels to devices, where there are no tables
+    from mobilenets.table.rows import Network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -86,13 +86,13 @@ def test_flip_is_exact(images):
 
 
 def test_turning_by_a_right_angle(images, monkeypatch):
-    monkeypatch.setattr(room, "_uniform", lambda n, low, high, generator: torch.full((n,), float(high)))
+    monkeypatch.setattr(Draws, "uniform", lambda self, n, low, high: torch.full((n,), float(high)))
     x = augment(images, 40, Augmentation(**{**STILL, "rotate": 90.0}), generator())
     assert torch.allclose(x, scaled(images).rot90(1, (2, 3)), atol=1e-3)
 
 
 def test_shift_is_reflected(images, monkeypatch):
-    monkeypatch.setattr(room, "_uniform", lambda n, low, high, generator: torch.full((n,), float(high)))
+    monkeypatch.setattr(Draws, "uniform", lambda self, n, low, high: torch.full((n,), float(high)))
     x = augment(images, 40, Augmentation(**{**STILL, "translate": 0.25}), generator())
     source = scaled(images)
     expected = torch.cat([source[..., 10:], source[..., 30:].flip(3)], dim=3)
@@ -122,7 +122,7 @@ def test_colour(images, monkeypatch, name):
     from PIL import ImageEnhance
 
     dark = images // 2  # nothing reaches white, where Pillow clips between its steps
-    monkeypatch.setattr(room, "_uniform", lambda n, low, high, generator: torch.full((n,), float(high)))
+    monkeypatch.setattr(Draws, "uniform", lambda self, n, low, high: torch.full((n,), float(high)))
     x = augment(dark, 40, Augmentation(**{**STILL, name: 0.3}), generator())
     kind = {"brightness": "Brightness", "contrast": "Contrast", "saturation": "Color"}[name]
     for got, image in zip(x, dark, strict=True):
@@ -164,6 +164,10 @@ def test_empty_batch_is_no_reason_to_fail():
         ("scale", (0.0, 1.0), r"scale is \(0\.0, 1\.0\); it must be a range above 0, up to 1"),
         ("ratio", (2.0, 1.0), r"ratio is \(2\.0, 1\.0\); it must be a range above 0"),
         ("rotate", -1.0, r"rotate is -1\.0 degrees; it must be 0 to 180"),
+        ("mosaic", 1.5, r"mosaic is 1\.5; it must be 0 to 1"),
+        ("expand", 0.5, r"expand is 0\.5; it must be 1 \(never\) to 8 sides of the image"),
+        ("least_overlap", (), r"least_overlap is \(\); it must be one or more values of 0 to 1"),
+        ("least_overlap", (0.5, 2.0), r"least_overlap is \(0\.5, 2\.0\); it must be one or more values of 0 to 1"),
     ],
 )
 def test_settings_out_of_range(field, value, message):

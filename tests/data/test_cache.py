@@ -86,7 +86,7 @@ def test_a_class_without_readable_images(samples):
 def test_no_samples_and_no_room(samples, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="the list of samples is empty"):
         load_squares([], 16)
-    monkeypatch.setattr("mobilenets.data.cache.shutil.disk_usage", lambda _: type("U", (), {"free": 1000}))
+    monkeypatch.setattr("mobilenets.data.arrays.shutil.disk_usage", lambda _: type("U", (), {"free": 1000}))
     with pytest.raises(DataError, match=r"the decoded images need 0\.0 GiB, free are 0\.0 GiB\. Give a cache folder"):
         load_squares(samples, 16, memory_limit_bytes=0, cache_folder=tmp_path)
 

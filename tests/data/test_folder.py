@@ -207,7 +207,7 @@ def test_relabelled_has_the_models_classes_in_their_order(tmp_path):
         assert {(s.path.parent.name, s.label) for s in samples} == {("cat", 2), ("dog", 0)}
     with pytest.raises(DataError, match=r"1 labels are no class of the model: \+dog -emu "):
         relabelled(folder, ["cat", "emu"])
-    several = replace(folder, multi_label=True, splits={"train": (Sample(tmp_path / "a.jpg", (0, 1)),)})
+    several = replace(folder, task="multi-label", splits={"train": (Sample(tmp_path / "a.jpg", (0, 1)),)})
     assert relabelled(several, ["dog", "cat"]).splits["train"][0].label == (0, 1)
 
 

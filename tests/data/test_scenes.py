@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenets.data.scenes import KINDS, Scene, scene, write_classification
+from mobilenets.data.scenes import KINDS, Scene, scene, write_classification, write_detection, write_segmentation
 
 SIZE = 64
 TRAIN, VAL = 60, 20  # images per class of the sample
@@ -173,3 +176,84 @@ def test_writer_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
 def test_writer_refuses_empty_splits(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="images per class"):
         write_classification(tmp_path / "out", per_class_train=1, per_class_val=0)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Several objects: boxes and masks
+
+FEW = ("car", "house", "mushroom")
+
+
+def _trees(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_only_the_asked_kinds_are_drawn() -> None:
+    seen = {label for seed in range(20) for label in scene(seed, size=32, objects=3, kinds=FEW).labels}
+    assert {KINDS[label] for label in seen} == set(FEW)
+    assert np.array_equal(scene(4, size=32).image, scene(4, size=32, kinds=KINDS).image)
+
+
+def test_boxes_in_vocs_layout(tmp_path: Path) -> None:
+    write_detection(tmp_path / "set", train=5, val=2, size=64, objects=(1, 3), kinds=FEW)
+    files = _trees(tmp_path / "set")
+    stems = [f"train{n:04d}" for n in range(1, 6)] + [f"val{n:04d}" for n in range(1, 3)]
+    assert files["ImageSets/Main/train.txt"].decode().split() == stems[:5]
+    assert files["ImageSets/Main/val.txt"].decode().split() == stems[5:]
+    assert files["classes.txt"].decode().split() == list(FEW)
+    assert len(files) == 3 + 2 * len(stems)
+    counts = []
+    for n, stem in enumerate(stems):
+        drawn = scene(n if n < 5 else 1_000_000 + n - 5, size=64, objects=1 + (n if n < 5 else n - 5) % 3, kinds=FEW)
+        found = []
+        for each in ElementTree.fromstring(files[f"Annotations/{stem}.xml"]).iterfind("object"):
+            x0, y0, x1, y1 = (int(each.findtext(f"bndbox/{side}") or 0) for side in ("xmin", "ymin", "xmax", "ymax"))
+            found.append((KINDS.index(each.findtext("name") or ""), (x0 - 1, y0 - 1, x1, y1)))
+        assert found == list(zip(drawn.labels, drawn.boxes, strict=True))
+        counts.append(len(found))
+        with Image.open(tmp_path / "set" / "JPEGImages" / f"{stem}.jpg") as image:
+            assert (image.format, image.size) == ("JPEG", (64, 64))
+            assert np.abs(np.asarray(image).astype(int) - drawn.image).mean() < 12
+    assert max(counts) > 1
+
+
+def test_masks_beside_their_images(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "set", train=4, val=2, size=64, objects=(2, 2), kinds=FEW)
+    files = _trees(tmp_path / "set")
+    assert files["classes.txt"].decode().split() == ["background", *FEW]
+    names = [f"train/train{n:04d}" for n in range(1, 5)] + ["val/val0001", "val/val0002"]
+    assert set(files) == {"classes.txt"} | {f"images/{n}.jpg" for n in names} | {f"masks/{n}.png" for n in names}
+    for n, name in enumerate(names[:4]):
+        drawn = scene(n, size=64, objects=2, kinds=FEW)
+        with Image.open(tmp_path / "set" / "masks" / f"{name}.png") as mask:
+            assert (mask.mode, mask.size) == ("P", (64, 64))
+            numbers = np.asarray(mask)
+        assert np.array_equal(numbers > 0, drawn.mask > 0)
+        assert {FEW[k - 1] for k in np.unique(numbers) if k} == {KINDS[label] for label in drawn.labels}
+
+
+@pytest.mark.parametrize("write", [write_detection, write_segmentation])
+def test_sets_are_the_same_from_one_seed_and_more_workers(write: Callable[..., None], tmp_path: Path) -> None:
+    for name, seed, workers in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
+        write(tmp_path / name, train=3, val=1, size=32, seed=seed, workers=workers)
+    assert _trees(tmp_path / "a") == _trees(tmp_path / "b") != _trees(tmp_path / "c")
+    with pytest.raises(ValueError, match="already exists"):
+        write(tmp_path / "a", train=1, val=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"kinds": ("car", "boat")}, "it must name some of bottle, butterfly"),
+        ({"kinds": ("car", "car")}, "each once"),
+        ({"kinds": ()}, r"kinds is \(\)"),
+        ({"objects": (3, 1)}, r"objects is \(3, 1\); the least number comes first"),
+        ({"objects": (0, 1)}, "objects is 0"),
+        ({"val": 0}, r"images to train and to validate are \(1, 0\)"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_sets_out_of_range_are_named_and_leave_nothing(arguments: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        write_detection(tmp_path / "set", **{"train": 1, "val": 1, "size": 32} | arguments)
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ import pytest
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.fitting.budget import parse_budget
 from mobilenets.fitting.candidates import (
-    RESOLUTIONS,
     Candidate,
     choose,
     front,
@@ -22,6 +21,7 @@ from mobilenets.fitting.candidates import (
     worth_trying,
 )
 from mobilenets.latency import Latency
+from mobilenets.zoo.grid import RESOLUTIONS
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_front_rises(candidates: list[Candidate]) -> None:
     assert len(line) > 5
     for before, after in pairwise(line):
         assert before.latency_ms < after.latency_ms
-        assert before.expected_top1 < after.expected_top1
+        assert before.expected < after.expected
 
 
 def test_front_leaves_out_only_the_dominated(candidates: list[Candidate]) -> None:
@@ -76,10 +76,7 @@ def test_front_leaves_out_only_the_dominated(candidates: list[Candidate]) -> Non
     kept = {c.label for c in front(timed)}
     for c in timed:
         if c.label not in kept:
-            assert any(
-                o.latency_ms <= c.latency_ms and o.expected_top1 >= c.expected_top1 and o.label != c.label
-                for o in timed
-            )
+            assert any(o.latency_ms <= c.latency_ms and o.expected >= c.expected and o.label != c.label for o in timed)
 
 
 def test_prediction_error_is_of_measured_ones(candidates: list[Candidate]) -> None:
@@ -90,16 +87,16 @@ def test_prediction_error_is_of_measured_ones(candidates: list[Candidate]) -> No
 
 def test_choose_keeps_to_what_fits(candidates: list[Candidate]) -> None:
     timed = [replace(c, status="slow") if c.latency_ms > 0.5 else c for c in _timed(candidates)]
-    chosen = choose(timed, lambda c: c.expected_top1, 4)
+    chosen = choose(timed, lambda c: c.expected, 4)
     assert len(chosen) == 4
     assert all(c.latency_ms <= 0.5 for c in chosen)
-    assert chosen == sorted(chosen, key=lambda c: -c.expected_top1)
+    assert chosen == sorted(chosen, key=lambda c: -c.expected)
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_choose_tries_different_families(candidates: list[Candidate], count: int) -> None:
     timed = _timed(candidates)
-    chosen = choose(timed, lambda c: c.expected_top1, count)
+    chosen = choose(timed, lambda c: c.expected, count)
     families = Counter(c.network.name for c in chosen)
     assert len(chosen) == count
     assert max(families.values()) <= max(1, count // 3) or set(families) == {c.network.name for c in front(timed)}
@@ -110,7 +107,7 @@ def test_small_images_are_not_enlarged_beyond_three_times(
     candidates: list[Candidate], native_px: int, most: int
 ) -> None:
     kept = {c.network.resolution for c in within_sight(candidates, native_px) if c.status != "enlarged"}
-    assert kept == {r for r in RESOLUTIONS if r <= most}
+    assert kept == {r for r in RESOLUTIONS["classify"] if r <= most}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 24])
@@ -129,6 +126,6 @@ def test_networks_that_start_from_weights_are_tried_off_the_front(candidates: li
         return candidate.network.name == "mobilenet_v2" and candidate.network.width <= 0.5
 
     assert not any(warm(c) for c in front(timed))
-    chosen = choose(timed, lambda c: 2.0 if warm(c) else c.expected_top1 / 100, 6, warm)
+    chosen = choose(timed, lambda c: 2.0 if warm(c) else c.expected / 100, 6, warm)
     assert warm(chosen[0]) and len(chosen) == 6
     assert {c.label for c in worth_trying(timed, lambda _: False)} == {c.label for c in front(timed)}

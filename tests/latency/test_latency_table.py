@@ -13,7 +13,7 @@ import pytest
 from making import small
 from mobilenets.errors import DeviceError, MisuseError
 from mobilenets.latency import LatencyTable, build_table, building, device, table_for
-from mobilenets.latency.artifacts import CLASSES, HELD_OUT, RESOLUTIONS, WIDTHS, artifacts, build_set, held_out
+from mobilenets.latency.artifacts import CLASSES, HELD_OUT, artifacts, build_set, held_out
 from mobilenets.latency.cache import cache_path
 from mobilenets.latency.kernels import Kernel, kernels
 from mobilenets.latency.laws import Laws, fit_laws
@@ -37,6 +37,7 @@ from mobilenets.table.nodes import (
     WindowPool,
 )
 from mobilenets.zoo import FAMILIES, INDEX
+from mobilenets.zoo.grid import RESOLUTIONS, WIDTHS
 
 WORK = (
     Convolution,
@@ -171,8 +172,8 @@ def test_the_build_set_covers_the_grid() -> None:
     networks = build_set()
     assert {n.name for n in networks} == set(FAMILIES)
     assert {n.width for n in networks} == set(WIDTHS)
-    assert {n.resolution for n in networks} == set(RESOLUTIONS)
-    assert {n.classes for n in networks} == set(CLASSES)
+    assert {n.resolution for n in networks} == set(RESOLUTIONS["classify"])
+    assert {n.classes for n in networks} == set(CLASSES["classify"])
     seen = {k.kind for n in networks for k in kernels(n).values()}
     assert seen == {k.kind for name in FAMILIES for k in kernels(INDEX[name]).values()}
 
@@ -247,7 +248,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, folder: Path, synthetic: LatencyTab
     """Builds that give the synthetic table under this machine's name; a list with one item for each."""
     builds: list[int] = []
 
-    def build(where, link, *, threads, precision, on_progress=None, quick=False):
+    def build(where, link, *, task, threads, precision, ending, on_progress=None, quick=False):
         builds.append(threads)
         return replace(
             synthetic, device=link.name, runtime=link.runtimes["onnxruntime"], threads=threads, precision=precision

@@ -10,10 +10,10 @@ import torch
 
 from making import pixels
 from mobilenets.errors import MisuseError
-from mobilenets.heads import anchors, detections
+from mobilenets.heads import anchors, detections, detections_in, masks_in
 from mobilenets.model import normalise
 from mobilenets.prediction import open_model
-from mobilenets.prediction.answers import anchors_of, names_of, read_boxes, read_masks
+from mobilenets.prediction.answers import anchors_of, names_of
 
 
 def test_a_checkpoint_and_its_file_give_the_same_named_outputs(detector: Any, segmenter: Any) -> None:
@@ -34,7 +34,7 @@ def test_boxes_are_those_of_the_heads_room(detector: Any) -> None:
     by_hand = detections(
         out.boxes.numpy(), out.classes.sigmoid().numpy(), anchors(detector.memory.network), score=0.5, most=7
     )
-    found = read_boxes(predictor.outputs(images), anchors_of(predictor), score=0.5, most=7)
+    found = detections_in(predictor.outputs(images), anchors_of(predictor), score=0.5, most=7)
     assert len(found) == 2 and len(found[0].boxes) == 7
     for ours, theirs in zip(found, by_hand, strict=True):
         np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1e-5)
@@ -48,23 +48,23 @@ def test_suppression_inside_the_file_is_taken_as_it_is() -> None:
         "classes": np.array([[2, 0, 1]] * 2, np.int32),
         "count": np.array([2, 0]),
     }
-    first, second = read_boxes(outputs, np.zeros((0, 4), np.float32), score=0.3)
+    first, second = detections_in(outputs, np.zeros((0, 4), np.float32), score=0.3)
     assert first.boxes.tolist() == [pytest.approx([0.1, 0.2, 0.5, 0.6]), [0, 0, 1, 1]]
     assert first.classes.tolist() == [2, 0]
     assert len(second.boxes) == 0
-    (strict, _) = read_boxes(outputs, np.zeros((0, 4), np.float32), score=0.5)
+    (strict, _) = detections_in(outputs, np.zeros((0, 4), np.float32), score=0.5)
     assert strict.scores.tolist() == pytest.approx([0.9])
-    assert len(read_boxes(outputs, np.zeros((0, 4), np.float32), score=0.0, most=1)[0].boxes) == 1
+    assert len(detections_in(outputs, np.zeros((0, 4), np.float32), score=0.0, most=1)[0].boxes) == 1
 
 
 def test_probabilities_are_resized_before_the_class_is_taken() -> None:
     """Left road, right sky, in between a third class that is never likely: its edge lies in the middle."""
     row = np.array([[0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0]], np.float32)
     outputs = {"probabilities": np.repeat(row[:, None], 4, axis=1)[None]}  # 1 3 4 4
-    (mask,) = read_masks(outputs, [(41, 10)])
+    (mask,) = masks_in(outputs, [(41, 10)])
     assert mask.shape == (10, 41) and mask.dtype == np.uint8
     assert (mask[:, :20] == 0).all() and (mask[:, 21:] == 1).all()
-    (small,) = read_masks(outputs, [(2, 2)])
+    (small,) = masks_in(outputs, [(2, 2)])
     assert small.tolist() == [[0, 1], [0, 1]]
 
 
@@ -73,12 +73,12 @@ def test_many_classes_are_resized_as_torch_does_it() -> None:
     logits = torch.from_numpy(rng.normal(0, 3, (1, 21, 9, 9)).astype(np.float32))
     probabilities = logits.softmax(1)
     large = torch.nn.functional.interpolate(probabilities, size=(50, 70), mode="bilinear", align_corners=False)
-    (mask,) = read_masks({"probabilities": probabilities.numpy()}, [(70, 50)])
+    (mask,) = masks_in({"probabilities": probabilities.numpy()}, [(70, 50)])
     assert (mask == large[0].argmax(0).numpy()).mean() > 0.999
 
 
 def test_a_mask_is_resized_to_the_nearest() -> None:
-    (mask,) = read_masks({"mask": np.array([[[0, 7], [3, 9]]], np.uint8)}, [(4, 2)])
+    (mask,) = masks_in({"mask": np.array([[[0, 7], [3, 9]]], np.uint8)}, [(4, 2)])
     assert mask.tolist() == [[0, 0, 7, 7], [3, 3, 9, 9]]
 
 

@@ -325,3 +325,60 @@ def test_a_report_that_was_json_gives_the_same_page(tmp_path: Path) -> None:
     first = write_page(report, tmp_path / "a.html").read_text(encoding="utf-8")
     again = write_page(json.loads(json.dumps(report)), tmp_path / "sub" / "b.html", folder=tmp_path)
     assert again.read_text(encoding="utf-8") == first
+
+
+def detector(folder: Path, name: str = "cat") -> dict[str, Any]:
+    """A report of a detector: classes and drawn images in place of a confusion matrix."""
+    Image.new("RGB", (16, 8), "green").save(folder / "drawn.png")
+    report = whole(folder, name) | {
+        "task": "detect",
+        "verification": {"images": 16, "rule": "agreement", "top1_agreement": 0.9987, "floor": 0.99, "passed": True},
+        "history": [{"epoch": 1.0, "train_loss": 2.0, "val_loss": 2.1, "val_ap": 0.2, "val_ap50": 0.4}],
+        "candidates": [
+            {
+                "network": "ssdlite_mobilenet_v2", "width": 0.5, "resolution": 192, "expected_ap_percent": 12.5,
+                "predicted_ms": 3.0, "measured_ms": 3.1, "search_ap": 0.3, "status": "winner", "reason": "",
+            }
+        ],
+        "per_class": {
+            "of": name, "unit": "objects", "columns": ["AP", "AP50"],
+            "rows": [
+                {"name": name, "count": 1234, "scores": [0.5, 0.875]},
+                {"name": "dog", "count": 0, "scores": [None, None]},
+            ],
+        },
+        "drawn": [
+            {"name": f"{name}.jpg", "picture": "drawn.png", "note": "3 boxes"},
+            {"name": "gone.jpg", "picture": "gone.png", "note": ""},
+        ],
+    }  # fmt: skip
+    del report["confusion"]
+    report["winner"] = report["winner"] | {"beside": {"AP50": 0.9}, "test_ap": 0.44}
+    report["mistakes"]["shown"][0]["kind"] = "missed"
+    return report
+
+
+def test_a_detector_has_its_own_words(tmp_path: Path) -> None:
+    text = write_page(detector(tmp_path), tmp_path / "report.html").read_text()
+    shown = [
+        "COCO AP of the table, %", "AP on COCO that published detectors", "loss of boxes and classes", "AP50",
+        "validation AP, %", "boldest wrong boxes", "missed: ", "Class by class", "1,234", "87.5 %", "What it finds",
+        "3 boxes", "gone.png is not there", "agreement with PyTorch", "99.87 %", "AP on test images", "ssdlite_v2",
+    ]  # fmt: skip
+    assert [words for words in shown if words not in text] == []
+    assert not any(words in text for words in ("ImageNet", "top-1", "cross-entropy"))
+
+
+def test_a_segmenter_is_ranked_by_cityscapes_and_told_by_its_stride(tmp_path: Path) -> None:
+    one = {"network": "lraspp_mobilenet_v2", "width": 1.0, "resolution": 256, "output_stride": 8, "status": "front"}
+    report = {"task": "segment", "candidates": [one | {"expected_miou_percent": 60.0, "predicted_ms": 9.0}]}
+    text = write_page(report, tmp_path / "report.html").read_text()
+    assert (
+        "Cityscapes mIoU of the table, %" in text
+        and "lraspp_v2 ×1 @256 os8: 60.0 % mIoU on Cityscapes, 9 ms predicted" in text
+    )
+
+
+def test_nasty_names_of_a_detector_do_not_escape(tmp_path: Path) -> None:
+    text = write_page(detector(tmp_path, NASTY), tmp_path / "report.html").read_text()
+    assert "<script>" not in text

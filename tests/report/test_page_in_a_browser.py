@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from test_page import NASTY, classes, whole
+from test_page import NASTY, classes, detector, whole
 
 from browser import Browser, browser
 from mobilenets.report import write_page
@@ -29,11 +29,13 @@ def reports(folder: Path) -> dict[str, dict[str, Any]]:
         "nasty": whole(folder, NASTY),
         "long": whole(folder, LONG),
         "hundred": hundred,
+        "detector": detector(folder),
+        "long detector": detector(folder, LONG),
         "empty": {},
     }
 
 
-@pytest.mark.parametrize("name", ["whole", "nasty", "long", "hundred", "empty"])
+@pytest.mark.parametrize("name", ["whole", "nasty", "long", "hundred", "detector", "long detector", "empty"])
 @pytest.mark.parametrize(("width", "phone"), [(390, True), (1280, False)])
 def test_a_page_fits_and_loads_nothing(name: str, width: int, phone: bool, tmp_path: Path, window: Browser) -> None:
     page = write_page(reports(tmp_path)[name], tmp_path / "report.html")

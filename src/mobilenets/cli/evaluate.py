@@ -87,7 +87,7 @@ def _plot(result: Scored, path: Path) -> None:
             if result.precision is None:
                 pictures.confusion(result.confusion, result.classes, path)
             else:
-                pictures.precision(result.precision, result.classes, path)
+                pictures.by_class(result.precision, result.classes, path, metric="average precision")
 
 
 def _show(result: Scored) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
@@ -20,6 +20,7 @@ def run(
     *,
     budget: list[str],
     minutes: float = 10.0,
+    task: Literal["detect", "segment"] | None = None,
     device: str = "local",
     precision: Precision = "fp32",
     max_drop: float = 1.0,
@@ -33,11 +34,15 @@ def run(
 ) -> None:
     """The most accurate MobileNet for these images that meets the budget: trained, exported, measured, verified.
 
+    Labelled images get a classifier, images with boxes a detector, images with masks a segmenter. Boxes and masks are
+    made inside the file, and its budget holds with that.
+
     Args:
-        data: a folder of class folders, or one with train/ and val/ (and test/).
+        data: a folder of class folders, or one with train/ and val/ (and test/); COCO, VOC, YOLO, masks.
         budget: 5ms (median latency of one image), 2MB (file), 50MMACs, 1.5Mparams, 900KB-ram (peak activations);
             given several times, all must hold.
         minutes: wall-clock time for everything.
+        task: where the data have both boxes and masks; else it is found from them.
         device: where latency is measured and the artifact proven: local, ssh:user@host, browser.
         precision: of the artifact: fp32, fp16 (weights), int8.
         max_drop: what int8 may cost, in points of the metric; where nothing holds it, the file stays in float.
@@ -54,7 +59,7 @@ def run(
 
     with Display() as display:
         result = fit(
-            data, budget, minutes=minutes, out=out, device=device, precision=precision, max_drop=max_drop / 100,
+            data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision, max_drop=max_drop / 100,
             threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
@@ -74,7 +79,10 @@ def show(result: Fit) -> None:
     table.add_column()
     metric = SPOKEN[report["task"]]
     tested = winner.get(f"test_{METRICS[report['task']]}")
-    found = f"{winner['metric']:.1%} {metric} on {report['data']['val_images']} validation images"
+    found = f"{winner['metric']:.1%} {metric}" + "".join(
+        f", {value:.1%} {name}" for name, value in list(winner.get("beside", {}).items())[:1]
+    )
+    found += f" on {report['data']['val_images']} validation images"
     if tested is not None:
         found += f", {tested:.1%} on {report['data']['test_images']} test images"
     device = report["device"]

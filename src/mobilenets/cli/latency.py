@@ -28,6 +28,7 @@ app = App(
 @app.command
 def build(
     *,
+    task: Literal["classify", "detect", "segment"] = "classify",
     device: str = "local",
     threads: int = 1,
     precision: Literal["fp32", "int8"] = "fp32",
@@ -38,6 +39,7 @@ def build(
     """Time networks and parts of them on a device and fit its table; a build that was stopped goes on when run again.
 
     Args:
+        task: of the networks that it shall predict; heads for boxes and masks have kernels of their own.
         device: local, ssh:user@host[:port], adb[:serial], browser, browser:webgpu.
         threads: threads inside an operator.
         precision: fp32, or int8 (quantized with random weights).
@@ -49,9 +51,9 @@ def build(
         raise MisuseError(f"--threads (={threads}) must be at least 1.")
     where = device_of(device, runner=runner)
     with where.connect() as link, Display() as display:
-        key = table_key(link.name, onnx_runtime(where, link), precision, threads)
+        key = table_key(link.name, onnx_runtime(where, link), precision, threads, task)
         display.phase(f"latency table of {key}")
-        table = build_table(where, link, threads=threads, precision=precision, on_progress=display.advance)
+        table = build_table(where, link, task=task, threads=threads, precision=precision, on_progress=display.advance)
     keep(table)
     path = out or cache_path(cache_folder(), table.key)
     if out is not None:
@@ -116,6 +118,7 @@ def _about(table: LatencyTable) -> dict[str, object]:
         "runtime": table.runtime,
         "threads": table.threads,
         "precision": table.precision,
+        "task": table.task,
         "kernels": len(table.entries),
         "artifacts": len(table.measured),
         "error_median": error.median if error else None,

@@ -7,6 +7,7 @@
     scenes    seeded drawn scenes for examples and tests             no torch
     drafts    one encoded image -> a square to train on, quickly     torch
     augment   a batch of squares -> a batch for the network          torch
+    augment_boxes, augment_masks   the same, with boxes or masks that follow   torch
     batches   squares -> shuffled or ordered batches                 torch
 
 Modules are imported by their full name, so that reading an image never loads torch.

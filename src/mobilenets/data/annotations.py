@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IGNORED", "Boxes", "Corners", "Mask"]
+__all__ = ["IGNORED", "Boxes", "Corners", "Mask", "Renumbered", "renumbered"]
 
 IGNORED = 255
 """The class of a pixel that is neither learned nor counted."""
@@ -57,3 +58,34 @@ class Mask(Protocol):
         Raises:
             DataError: it cannot be read, or has a value that is no class.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """A mask with other indices for the same classes.
+
+    Attributes:
+        mask: it has indices of the data set's classes.
+        where: the new index of each of these.
+    """
+
+    mask: Mask
+    where: tuple[int, ...]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Indices of classes."""
+        return tuple(sorted(self.where[label] for label in self.mask.labels))
+
+    def read(self) -> NDArray[np.uint8]:
+        """Index of each pixel's class, or `IGNORED`: uint8 h w, upright."""
+        table = np.full(256, IGNORED, np.uint8)
+        table[: len(self.where)] = self.where
+        return table[self.mask.read()]
+
+
+def renumbered(truth: Boxes | Mask, where: Sequence[int]) -> Boxes | Mask:
+    """The same boxes or mask with new indices of classes: `where[old]` is the new one."""
+    if isinstance(truth, Boxes):
+        return replace(truth, labels=tuple(where[label] for label in truth.labels))
+    return truth if list(where) == list(range(len(where))) else Renumbered(truth, tuple(where))

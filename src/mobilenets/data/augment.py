@@ -7,104 +7,38 @@ turn nor shift are boxes of pixels, which threads resize as bytes: three times a
 
 from __future__ import annotations
 
-import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mobilenets.data.draws import Draws
+from mobilenets.data.augmentation import BOXES, DEFAULT, LIGHT, MASKS, NONE, RANDOM, STRONG, Augmentation
+from mobilenets.data.colour import finish
+from mobilenets.data.draws import Draws, groups
 from mobilenets.data.mixing import mix
+from mobilenets.data.pieces import Piece, draw, resized
 from mobilenets.data.randaugment import randaugment
-from mobilenets.errors import MisuseError
 from mobilenets.preprocessing import Interpolation
 
-__all__ = ["DEFAULT", "LIGHT", "NONE", "RANDOM", "STRONG", "Augmentation", "augment", "mix", "plain"]
+__all__ = [
+    "BOXES",
+    "DEFAULT",
+    "LIGHT",
+    "MASKS",
+    "NONE",
+    "RANDOM",
+    "STRONG",
+    "Augmentation",
+    "augment",
+    "mix",
+    "plain",
+]
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 _ALIASING = 1.5  # pixels of the source per pixel of the target from which bilinear sampling would skip some
 _CHUNK = 16  # images at a time: their floats stay in the processor's cache, twice as fast as 128 at once
 _ERASED_AREA = (0.02, 0.25)
 _ERASED_RATIO = (0.5, 2.0)
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """What is drawn anew for each image.
-
-    Attributes:
-        flip: probability of a mirrored image.
-        scale: range of the crop's area, as part of the image.
-        ratio: range of the crop's width / height.
-        translate: largest shift in either direction, as part of the image's side; beyond its edges it is reflected.
-        rotate: largest turn in either direction, in degrees.
-        brightness: largest relative change of brightness.
-        contrast: largest relative change of contrast, about the image's mean grey.
-        saturation: largest relative change of saturation.
-        erase: probability of a rectangle (2 to 25 % of the area) filled with one random colour.
-        randaugment: operations of RandAugment an image, on top.
-
-    Raises:
-        MisuseError: a value is out of its range.
-    """
-
-    flip: float = 0.5
-    scale: Range = (0.5, 1.0)
-    ratio: Range = (3 / 4, 4 / 3)
-    translate: float = 0.0
-    rotate: float = 0.0
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    erase: float = 0.0
-    randaugment: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("flip", "translate", "brightness", "contrast", "saturation", "erase"):
-            if not 0.0 <= (value := getattr(self, name)) <= 1.0:
-                raise MisuseError(f"augmentation: {name} is {value}; it must be 0 to 1.")
-        if not 0.0 < self.scale[0] <= self.scale[1] <= 1.0:
-            raise MisuseError(f"augmentation: scale is {self.scale}; it must be a range above 0, up to 1.")
-        if not 0.0 < self.ratio[0] <= self.ratio[1]:
-            raise MisuseError(f"augmentation: ratio is {self.ratio}; it must be a range above 0, such as (0.75, 1.33).")
-        if not 0.0 <= self.rotate <= 180.0:
-            raise MisuseError(f"augmentation: rotate is {self.rotate} degrees; it must be 0 to 180.")
-
-    @property
-    def warps(self) -> bool:
-        """Whether pixels move by anything but a flip."""
-        return self.scale != (1.0, 1.0) or self.ratio != (1.0, 1.0) or self.translate > 0 or self.rotate > 0
-
-    @property
-    def recolours(self) -> bool:
-        """Whether brightness, contrast or saturation change."""
-        return max(self.brightness, self.contrast, self.saturation) > 0
-
-
-NONE = Augmentation(flip=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), brightness=0.0, contrast=0.0, saturation=0.0)
-"""Nothing: `augment` equals `plain`."""
-
-LIGHT = Augmentation(scale=(0.85, 1.0), ratio=(1.0, 1.0), translate=0.06, brightness=0.1, contrast=0.1, saturation=0.1)
-"""For short trainings and small networks, which underfit."""
-
-DEFAULT = Augmentation()
-"""For fine-tuning."""
-
-STRONG = Augmentation(
-    scale=(0.25, 1.0), translate=0.05, rotate=10.0, brightness=0.4, contrast=0.4, saturation=0.4, erase=0.25
-)
-"""For long trainings on few images."""
-
-RANDOM = Augmentation(
-    scale=(0.35, 1.0), brightness=0.0, contrast=0.0, saturation=0.0, erase=0.25, randaugment=2
-)  # fmt: skip
-"""RandAugment, crops and erasing: for long trainings on many images."""
 
 
 def plain(images: Tensor, resolution: int, *, crop: float = 1.0, interpolation: Interpolation = "bilinear") -> Tensor:
@@ -120,7 +54,7 @@ def plain(images: Tensor, resolution: int, *, crop: float = 1.0, interpolation: 
     """
     side = round(resolution / crop)
     first = (side - resolution) // 2
-    x = _resized(images, side, interpolation)[:, :, first : first + resolution, first : first + resolution]
+    x = resized(images, (side, side), interpolation)[:, :, first : first + resolution, first : first + resolution]
     return x.float().div_(255.0).contiguous(memory_format=torch.channels_last)
 
 
@@ -139,12 +73,8 @@ def augment(images: Tensor, resolution: int, settings: Augmentation, generator: 
     """
     n, size = len(images), (resolution, resolution)
     out = torch.empty(n, images.shape[3], *size, device=images.device, memory_format=torch.channels_last)
-    base = int(torch.randint(2**62, (), generator=generator))
     step = _CHUNK if images.device.type == "cpu" else 8 * _CHUNK
-    for group in range(first // step, -(-(first + n) // step)):
-        start, stop = max(group * step, first), min((group + 1) * step, first + n)
-        draws = Draws(Generator().manual_seed(base + group), start - group * step, stop - group * step, step)
-        part = slice(start - first, stop - first)
+    for part, draws in groups(n, first, step, generator):
         _augment_into(out[part], images[part], settings, draws)
     return out
 
@@ -155,25 +85,12 @@ def _augment_into(out: Tensor, images: Tensor, settings: Augmentation, draws: Dr
     if settings.warps:
         x = _warped(images, resolution, settings, draws)  # n c r r in [0, 255]
     else:
-        x = _flipped(_resized(images, resolution), settings.flip, draws)
-    if settings.recolours:
-        torch.clamp(_recoloured(x.float().contiguous(), settings, draws), 0.0, 1.0, out=out)
-    else:
-        out.copy_(x).div_(255.0)
+        x = _flipped(resized(images, (resolution, resolution)), settings.flip, draws)
+    finish(x, settings, draws, out)
     if settings.randaugment:
         out.copy_(randaugment(out, settings.randaugment, draws))
     if settings.erase > 0:
         out.copy_(_erased(out, settings.erase, draws))
-
-
-def _resized(images: Tensor, resolution: int, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Squares n s s c -> n c r r in [0, 255]: uint8 on processors, where that is many times faster than float."""
-    x = images.permute(0, 3, 1, 2)
-    if tuple(x.shape[2:]) == (resolution, resolution):
-        return x
-    if x.device.type != "cpu":
-        x = x.float()
-    return F.interpolate(x, (resolution, resolution), mode=interpolation, antialias=True)
 
 
 def _flipped(x: Tensor, probability: float, draws: Draws) -> Tensor:
@@ -191,7 +108,7 @@ def _warped(images: Tensor, resolution: int, settings: Augmentation, draws: Draw
     size, typical = images.shape[1], math.sqrt(sum(settings.scale) / 2)
     if size * typical > _ALIASING * resolution:
         size = math.ceil(resolution / typical)  # a typical crop then has the target's size
-    source = _resized(images, size).contiguous().float()
+    source = resized(images, (size, size)).contiguous().float()
     grid = _grid(theta, resolution)
     return F.grid_sample(source, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
@@ -202,28 +119,10 @@ def _boxes_resized(images: Tensor, theta: Tensor, resolution: int) -> Tensor:
     half = torch.stack([theta[:, 0, 0].abs(), theta[:, 1, 1]], dim=1)
     first = ((centre - half + 1.0) * (side / 2)).round().int().clamp(0, side - 1)  # n 2
     last = torch.maximum(((centre + half + 1.0) * (side / 2)).round().int(), first + 1).clamp(max=side)
-    source, mirrored = images.numpy(), (theta[:, 0, 0] < 0).tolist()
     boxes = torch.cat([first, last], dim=1).tolist()
-    out = np.empty((len(images), resolution, resolution, images.shape[3]), np.uint8)
-
-    def fill(indices: range) -> None:
-        for i in indices:
-            left, top, right, bottom = boxes[i]
-            box = torch.from_numpy(np.ascontiguousarray(source[i, top:bottom, left:right]))
-            resized = _resized(box[None], resolution)[0].permute(1, 2, 0).numpy()
-            out[i] = resized[:, ::-1] if mirrored[i] else resized
-
-    threads = torch.get_num_threads()
-    if threads == 1:
-        fill(range(len(images)))
-    else:
-        list(_pool(threads).map(fill, (range(k, len(images), threads) for k in range(threads))))
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="augment")
+    mirrored, whole = (theta[:, 0, 0] < 0).tolist(), (0, 0, resolution, resolution)
+    plan = [[Piece(i, (x0, y0, x1, y1), whole, mirrored[i])] for i, (x0, y0, x1, y1) in enumerate(boxes)]
+    return draw(images, plan, resolution)
 
 
 def _affine(n: int, settings: Augmentation, draws: Draws) -> Tensor:
@@ -251,26 +150,6 @@ def _grid(theta: Tensor, resolution: int) -> Tensor:
     for axis in range(2):
         torch.add(down[:, axis, :, None], along[:, axis, None, :], out=grid[..., axis])
     return grid
-
-
-def _recoloured(x: Tensor, settings: Augmentation, draws: Draws) -> Tensor:
-    """Brightness, contrast, saturation: [0, 255] -> about [0, 1], not clamped.
-
-    All three are linear in a pixel's channels once the image's mean grey is known: one matrix and one offset.
-    """
-    n = len(x)
-    bright, contrast, saturation = (
-        _uniform(n, 1.0 - most, 1.0 + most, draws).to(x.device)[:, None, None]
-        for most in (settings.brightness, settings.contrast, settings.saturation)
-    )
-    channels = x.shape[1]
-    luma = torch.tensor(_LUMA if channels == 3 else (1 / channels,) * channels, device=x.device)
-    grey = (x.mean(dim=(2, 3)) @ luma)[:, None, None]  # n 1 1
-    mixing = saturation * torch.eye(channels, device=x.device) + (1.0 - saturation) * luma.expand(
-        channels, channels
-    )  # n c c
-    offset = (1.0 - contrast) * bright * grey / 255.0
-    return torch.baddbmm(offset, mixing * (bright * contrast / 255.0), x.flatten(2)).view_as(x)
 
 
 def _erased(x: Tensor, probability: float, draws: Draws) -> Tensor:

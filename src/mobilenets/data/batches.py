@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilenets.data.cache import Squares
+from mobilenets.data.stretched import Pictures
 
 __all__ = ["eval_batches", "train_order"]
 
 
 def train_order(
-    squares: Squares, batch_size: int, *, seed: int, epoch: int, alike: bool = False
+    squares: Squares | Pictures, batch_size: int, *, seed: int, epoch: int, alike: bool = False
 ) -> Iterator[NDArray[np.int64]]:
     """Which images each batch of one epoch has; the same seed and epoch give the same batches.
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.data import kept
-from mobilenets.data.decode import image_size, load_image, prepare
+from mobilenets.data.arrays import Loading, Progress, allocate, check_readable, compacted, filled
+from mobilenets.data.decode import image_size, load_image
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Sample, labels_of
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.preprocessing import Preprocessing
 
-__all__ = ["Squares", "load_squares", "native_size"]
-
-_CHUNK = 64  # files a task: enough to hide what a task costs, few enough for smooth progress
-_SHOWN = 5
+__all__ = ["Reader", "Skipped", "Squares", "decoded_images", "load_squares", "native_size"]
 
 Skipped = tuple[Source, str]
-Progress = Callable[[int, int], None]
 Reader = Callable[[Source], NDArray[np.uint8]]
 
 
@@ -94,26 +86,12 @@ def load_squares(
         raise DataError("there are no images to load: the list of samples is empty.")
     if classes is None and any(isinstance(sample.label, tuple) for sample in samples):
         raise MisuseError("these images have several labels each: `classes` must say how many classes there are.")
-    limit = kept.limit_bytes() if keep_bytes is None else keep_bytes
-    folder = kept.squares_folder(cache_folder)
-    exact = exact or channels != 3
-    way = ("" if exact else "draft") + ("" if channels == 3 else f" {channels} channels")
-    key = kept.key(samples, size, way) if limit else None
-    found = kept.read(folder, key, len(samples), (size, size, channels)) if key else None
-    if found is None:
-        images = _allocate((len(samples), size, size, channels), memory_limit_bytes, cache_folder)
-        failed = _decode_all(
-            samples, images, _reader(size, channels, exact), workers or os.cpu_count() or 1, on_progress
-        )
-        images = _compact(images, [i for i in range(len(samples)) if i not in failed])
-        lasting = all(_opens(samples[i].path) for i in failed)
-        if key and lasting and (note := kept.write(folder, key, images, failed, limit)) and on_note is not None:
-            on_note(note)
-    else:
-        images, failed = found
-        if on_progress is not None:
-            on_progress(len(samples), len(samples))
-    _check_readable(samples, failed, max_unreadable)
+    way = "" if exact or channels != 3 else "draft"
+    loading = Loading(workers, memory_limit_bytes, cache_folder, on_progress, keep_bytes, on_note)
+    images, failed = decoded_images(
+        samples, size, _reader(size, channels, exact), channels=channels, way=way, loading=loading
+    )
+    check_readable(samples, failed, max_unreadable)
     readable = [sample for i, sample in enumerate(samples) if i not in failed]
     return Squares(
         images=images,
@@ -121,6 +99,44 @@ def load_squares(
         paths=tuple(sample.path for sample in readable),
         skipped=tuple((samples[i].path, failed[i]) for i in sorted(failed)),
     )
+
+
+def decoded_images(
+    samples: Sequence[Sample], size: int, read: Reader, *, channels: int, way: str, loading: Loading
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Images that can be read, s s c each, decoded or as an earlier run kept them, and the reasons of the others.
+
+    Args:
+        samples: images; their labels do not matter.
+        size: side of what `read` gives, in pixels.
+        read: decodes an image to s s c.
+        channels: of what it gives.
+        way: what tells its pixels from those of other readers, for what is kept; empty for evaluation's squares.
+        loading: threads, memory, what is kept.
+
+    Raises:
+        MisuseError: `MOBILENETS_CACHE_GB` is not a number.
+        DataError: no room for the temporary file.
+    """
+    limit = kept.limit_bytes() if loading.keep_bytes is None else loading.keep_bytes
+    folder = kept.squares_folder(loading.cache_folder)
+    key = kept.key(samples, size, way + ("" if channels == 3 else f" {channels} channels")) if limit else None
+    found = kept.read(folder, key, len(samples), (size, size, channels)) if key else None
+    if found is not None:
+        if loading.on_progress is not None:
+            loading.on_progress(len(samples), len(samples))
+        return found
+    images = allocate((len(samples), size, size, channels), loading)
+
+    def decode(i: int) -> None:
+        images[i] = read(samples[i].path)
+
+    failed = filled(len(samples), decode, loading)
+    images = compacted(images, [i for i in range(len(samples)) if i not in failed])
+    lasting = all(_opens(samples[i].path) for i in failed)
+    if key and lasting and (note := kept.write(folder, key, images, failed, limit)) and loading.on_note is not None:
+        loading.on_note(note)
+    return images, failed
 
 
 def _labels(samples: Sequence[Sample], classes: int | None) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -159,91 +175,10 @@ def _short_side(path: Source) -> int | None:
         return None
 
 
-def _allocate(shape: tuple[int, ...], limit: int, folder: Path | None) -> NDArray[np.uint8]:
-    needed = int(np.prod(shape, dtype=np.int64))
-    if needed <= limit:
-        return np.empty(shape, dtype=np.uint8)
-    where = Path(folder or tempfile.gettempdir())
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-        # A full disk would end the process with a bus error at some later write: look before.
-        free = shutil.disk_usage(where).free
-        if free < needed:
-            raise DataError(
-                f"{where}: the decoded images need {needed / 2**30:.1f} GiB, free are {free / 2**30:.1f} GiB. "
-                "Give a cache folder with more room, a smaller size or a higher memory limit."
-            )
-        # The file has no name from here on (Windows: is deleted on closing), so that nothing is left behind.
-        with tempfile.TemporaryFile(dir=where) as file:
-            return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
-    except OSError as error:
-        raise DataError(f"{where}: no temporary file for the decoded images: {error.strerror or error}.") from error
-
-
 def _reader(size: int, channels: int, exact: bool) -> Reader:
-    if exact:
+    if exact or channels != 3:
         target = Preprocessing.default(size, channels)
         return lambda path: load_image(path, target)
     from mobilenets.data.drafts import draft_square
 
     return lambda path: draft_square(path, size)
-
-
-def _decode_all(
-    samples: Sequence[Sample], images: NDArray[np.uint8], read: Reader, workers: int, on_progress: Progress | None
-) -> dict[int, str]:
-    """Fill `images`; give the reason for each index that could not be read."""
-    prepare()
-    stop = Event()
-
-    def task(indices: range) -> tuple[range, dict[int, str]]:
-        failed = {}
-        for i in indices:
-            if stop.is_set():
-                break
-            try:
-                images[i] = read(samples[i].path)
-            except DataError as error:
-                failed[i] = str(error)
-        return indices, failed
-
-    total, done = len(samples), 0
-    chunk = max(1, min(_CHUNK, total // (4 * workers)))
-    failed: dict[int, str] = {}
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        tasks = [pool.submit(task, range(i, min(i + chunk, total))) for i in range(0, total, chunk)]
-        for finished in as_completed(tasks):
-            indices, reasons = finished.result()
-            failed |= reasons
-            done += len(indices)
-            if on_progress is not None:
-                on_progress(done, total)
-    finally:  # also on Ctrl-C: each thread ends after the image it is at
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    return failed
-
-
-def _check_readable(samples: Sequence[Sample], failed: dict[int, str], most: float) -> None:
-    if len(failed) > most * len(samples):
-        shown = "".join(f"\n  {failed[i]}" for i in sorted(failed)[:_SHOWN])
-        raise DataError(
-            f"{len(failed)} of {len(samples)} images cannot be read, more than {most:.0%}. The first:{shown}\n"
-            "Remove or replace them."
-        )
-    readable = {label for i, sample in enumerate(samples) if i not in failed for label in labels_of(sample)}
-    for i in sorted(failed):
-        for label in labels_of(samples[i]):
-            if label not in readable:
-                raise DataError(
-                    f"class {label} has no image that can be read: {failed[i]} Remove the class or replace its images."
-                )
-
-
-def _compact(images: NDArray[np.uint8], kept: list[int]) -> NDArray[np.uint8]:
-    """The kept images moved to the front, in place: a copy could exceed the memory limit."""
-    for to, i in enumerate(kept):
-        if to != i:
-            images[to] = images[i]
-    return images[: len(kept)]

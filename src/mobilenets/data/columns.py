@@ -74,7 +74,7 @@ def listing(table: Table) -> Listing:
         todo = "Label or remove them; only multi-label data may have images without any."
         raise refuse(table.file, "rows have no label", empty, todo)
     splits = {split: without_repeats(table.file, entries) for split, entries in found.items()}
-    return Listing(table.file, splits, classes, multi_label)
+    return Listing(table.file, splits, classes, "multi-label" if multi_label else "classify")
 
 
 def merged(root: Path, parts: Sequence[Listing]) -> Listing:
@@ -92,7 +92,8 @@ def merged(root: Path, parts: Sequence[Listing]) -> Listing:
         todo = "Name each file after its split, such as train-000 and val-000, or none."
         raise refuse(root, "files belong to no split, others do", loose, todo)
     classes = tuple(dict.fromkeys(name for part in parts for name in part.classes))
-    return Listing(root, splits, classes, any(part.multi_label for part in parts))
+    several = any(part.multi_label for part in parts)
+    return Listing(root, splits, classes, "multi-label" if several else "classify")
 
 
 def _labels(table: Table) -> tuple[list[tuple[str, ...]], tuple[str, ...], bool]:

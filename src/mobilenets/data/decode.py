@@ -35,6 +35,7 @@ __all__ = [
     "prepare",
     "resize_crop",
     "square_box",
+    "upright_size",
 ]
 
 Bytes = NDArray[np.uint8]
@@ -144,6 +145,21 @@ def image_size(path: Source) -> tuple[int, int]:
         file = path if isinstance(path, Path) else io.BytesIO(_read(path))
         with Image.open(file, formats=prepare()) as image:
             return image.size
+    except Exception as error:
+        raise _failure(path, _read(path), error) from error
+
+
+def upright_size(path: Source) -> tuple[int, int]:
+    """Width and height in pixels after the EXIF rotation. Pixels are not decoded.
+
+    Raises:
+        DataError: the file is missing, empty or not an image.
+    """
+    try:
+        file = path if isinstance(path, Path) else io.BytesIO(_read(path))
+        with Image.open(file, formats=prepare()) as image:
+            turned = orientation(image) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
     except Exception as error:
         raise _failure(path, _read(path), error) from error
 

@@ -6,12 +6,12 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from mobilenets.errors import MisuseError
 
-__all__ = ["EXTENSIONS", "archive_hint", "contents", "find_images", "is_image", "natural", "walk_images"]
+__all__ = ["EXTENSIONS", "archive_hint", "by_stem", "contents", "find_images", "is_image", "natural", "walk_images"]
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
@@ -58,6 +58,23 @@ def _matches(pattern: Path) -> list[Path]:
 def walk_images(folder: Path) -> Iterator[Path]:
     """Images below a folder, in natural order, files before subfolders; hidden names are left out, links followed."""
     yield from _walk(folder, frozenset())
+
+
+def by_stem(folder: Path, suffixes: Collection[str] = EXTENSIONS) -> dict[str, Path]:
+    """Visible files of a folder by their names without extension, in natural order; none where it is no folder.
+
+    Args:
+        folder: its subfolders are not searched.
+        suffixes: what the names end in, in small letters; images' when not given.
+    """
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for name in sorted(os.listdir(folder), key=natural):  # noqa: PTH208 - names are enough, and quicker
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - likewise
+        if suffix.lower() in suffixes and not _hidden(name):
+            found[stem] = folder / name
+    return found
 
 
 def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from mobilenets.data.annotations import Boxes, Mask
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
+from mobilenets.metrics import Task
 
-__all__ = ["SPLITS", "Entry", "Listing", "refuse", "split_of_name", "without_repeats"]
+__all__ = ["SPLITS", "Entry", "Listing", "Oddity", "OddityKind", "refuse", "split_of_name", "without_repeats"]
 
 SPLITS = {
     "train": "train",
@@ -28,10 +30,35 @@ _SHOWN = 5
 
 
 class Entry(NamedTuple):
-    """An image and the names of its classes."""
+    """An image, the names of its classes, and its boxes or mask numbered as the listing's classes are.
+
+    Names of classes that a mask holds are known where its format tells them without reading it.
+    """
 
     source: Source
     labels: tuple[str, ...]
+    truth: Boxes | Mask | None = None
+
+
+OddityKind = Literal["malformed", "unknown class", "outside", "no area", "no image", "no annotation"]
+"""An annotation that cannot be read, has a class that is not in the list, a box beyond its image, a box without area,
+or no image; an image without annotation. The first two are refused by `open_folder`, the others mended or left out."""
+
+
+class Oddity(NamedTuple):
+    """What a reader of boxes or masks mended or left out.
+
+    Attributes:
+        kind: what it is.
+        file: the annotation, or the image where that has none.
+        detail: in words, such as the box in pixels.
+        image: that it is about, where there is one.
+    """
+
+    kind: OddityKind
+    file: Source
+    detail: str
+    image: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +68,26 @@ class Listing:
     Attributes:
         root: the folder or file it was read from.
         splits: entries by split; all are in one, `all`, where the data set has no splits.
-        classes: names in the order the data set gives them; empty where it gives none.
-        multi_label: whether an image may have several classes, or none.
+        classes: names in the order the data set gives them; empty where it gives none. Those of boxes and masks are
+            always given: labels are indices into them.
+        task: what the images are labelled for.
         folders: whether classes are folders: then a `val` without one of them is a mistake, not chance.
+        closed: whether the data set states its classes, so that one is a class even where no image has it.
+        oddities: what was mended or left out.
     """
 
     root: Path
     splits: dict[str, list[Entry]]
     classes: tuple[str, ...] = ()
-    multi_label: bool = False
+    task: Task = "classify"
     folders: bool = False
+    closed: bool = False
+    oddities: tuple[Oddity, ...] = ()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes, or none."""
+        return self.task == "multi-label"
 
 
 def split_of_name(path: Path) -> str | None:
@@ -74,7 +111,7 @@ def without_repeats(where: object, entries: Iterable[Entry]) -> list[Entry]:
     labels: dict[Source, tuple[str, ...]] = {}
     clashing = [
         f"{source} ({'|'.join(before)} and {'|'.join(names)})"
-        for source, names in entries
+        for source, names, _ in entries
         if (before := labels.setdefault(source, names)) != names
     ]
     if clashing:

@@ -22,6 +22,7 @@ from mobilenets.data.files import archive_hint, is_image, natural
 from mobilenets.data.listing import Entry, Listing, refuse, split_of_name
 from mobilenets.data.sources import Member
 from mobilenets.errors import DataError, MisuseError
+from mobilenets.metrics import Task
 
 __all__ = ["expand_braces", "read_pattern", "read_shards", "read_urls"]
 
@@ -113,7 +114,8 @@ def _indexed(file: Path, size: int, _changed_ns: int) -> Listing:
     _check_pairs(file, images, values)
     entries = [Entry(image, label_names(values[key])) for key, image in images.items()]
     multi_label = any(is_several(value) for value in values.values())
-    return Listing(file, {split_of_name(file) or "all": entries}, multi_label=multi_label)
+    task: Task = "multi-label" if multi_label else "classify"
+    return Listing(file, {split_of_name(file) or "all": entries}, task=task)
 
 
 def _key(name: str) -> tuple[str, str]:

@@ -13,13 +13,14 @@ from mobilenets.costs import BYTES, Cost, cost
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.fitting.budget import Budget
 from mobilenets.latency import Latency, LatencyTable
+from mobilenets.metrics import METRICS, Task
 from mobilenets.precision import Precision
 from mobilenets.table import Network, scale, with_classes
-from mobilenets.zoo import FAMILIES, INDEX
+from mobilenets.zoo import FAMILIES
+from mobilenets.zoo.grid import RESOLUTIONS, WIDTHS, bodies
 from mobilenets.zoo.published import estimate_top1
+from mobilenets.zoo.published_heads import estimate_score
 
-WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
-RESOLUTIONS = (96, 128, 160, 192, 224)
 ENLARGE = 3
 """At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
 GRAPH_BYTES: dict[Precision, int] = {"fp32": 250, "fp16": 400, "int8": 1000}
@@ -42,13 +43,13 @@ class Candidate:
         params: parameters.
         ram_bytes: peak activation bytes in the artifact's precision.
         file_bytes: expected size of the artifact.
-        expected_top1: ImageNet accuracy of the family at this width and resolution, published or interpolated,
-            percent. A prior for ranking, not a promise for other data.
+        expected: ImageNet accuracy of the family at this width and resolution, published or interpolated, percent; AP
+            on COCO of a detector, mIoU on Cityscapes of a segmenter. A prior for ranking, not a promise for other data.
         predicted_ms: latency by the table.
         measured: latency measured, where it was.
         status: how far it came.
         reason: why it came no further.
-        top1: best accuracy on the validation images in the search, where it was tried.
+        score: best one on the validation images in the search, where it was tried.
     """
 
     network: Network
@@ -56,16 +57,16 @@ class Candidate:
     params: int
     ram_bytes: int
     file_bytes: int
-    expected_top1: float
+    expected: float
     predicted_ms: float = 0.0
     measured: Latency | None = None
     status: Status = "dominated"
     reason: str = ""
-    top1: float | None = None
+    score: float | None = None
 
     @property
     def label(self) -> str:
-        """Name, width and resolution."""
+        """Name, width, resolution, and output stride."""
         return self.network.label
 
     @property
@@ -75,6 +76,7 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keys with units."""
+        metric = METRICS[self.network.task]
         return {
             "network": self.network.name,
             "width": self.network.width,
@@ -83,23 +85,27 @@ class Candidate:
             "params": self.params,
             "peak_activation_bytes": self.ram_bytes,
             "file_bytes": self.file_bytes,
-            "expected_top1_percent": round(self.expected_top1, 2),
+            **({} if self.network.output_stride is None else {"output_stride": self.network.output_stride}),
+            f"expected_{metric}_percent": round(self.expected, 2),
             "predicted_ms": self.predicted_ms,
             "measured_ms": self.measured.median_ms if self.measured else None,
             "measured_p90_ms": self.measured.p90_ms if self.measured else None,
             "status": self.status,
             "reason": self.reason,
-            "search_top1": self.top1,
+            f"search_{metric}": self.score,
         }
 
 
-def grid(classes: int, names: Sequence[str] = FAMILIES, precision: Precision = "fp32") -> list[Candidate]:
-    """Every family at every width and resolution, counted; sizes are those of files in `precision`."""
+def grid(
+    classes: int, names: Sequence[str] = FAMILIES, precision: Precision = "fp32", task: Task = "classify"
+) -> list[Candidate]:
+    """Every family, with every head of the task, at every width and resolution; sizes are those of `precision`."""
     return [
-        _candidate(with_classes(scale(INDEX[name], width, resolution), classes), precision)
+        _candidate(with_classes(scale(body, width, resolution), classes), precision)
         for name in names
+        for body in bodies(task, name)
         for width in WIDTHS
-        for resolution in RESOLUTIONS
+        for resolution in RESOLUTIONS[task]
     ]
 
 
@@ -113,7 +119,7 @@ def _candidate(network: Network, precision: Precision) -> Candidate:
         counted.params,
         counted.peak_activation_bytes("int8" if precision == "int8" else "fp32"),  # fp16 files compute in fp32
         BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.nodes),
-        estimate_top1(network.name, network.width, network.resolution),
+        estimate_score(network) if network.backbone else estimate_top1(network.name, network.width, network.resolution),
     )
 
 
@@ -124,7 +130,7 @@ def within_sight(candidates: Sequence[Candidate], native_px: int) -> list[Candid
         candidates: the grid.
         native_px: short side of the images' files, the larger ones of them.
     """
-    most = max(ENLARGE * native_px, min(RESOLUTIONS))
+    most = max(ENLARGE * native_px, min(c.network.resolution for c in candidates))
     reason = f"the images are {native_px} px: {most} px show all there is"
     return [replace(c, status="enlarged", reason=reason) if c.network.resolution > most else c for c in candidates]
 
@@ -230,22 +236,22 @@ def _to_measure(alive: Sequence[Candidate], budget: Budget, limit: int) -> list[
     fast = [c for c in alive if c.predicted_ms <= ceiling] or [min(alive, key=lambda c: c.predicted_ms)]
     chosen = {c.label: c for c in front(fast)}
     close = [c for c in alive if 0.75 * ceiling <= c.predicted_ms <= 1.25 * ceiling]
-    for candidate in sorted(close, key=lambda c: -c.expected_top1):
+    for candidate in sorted(close, key=lambda c: -c.expected):
         beaten = any(
-            other.expected_top1 > candidate.expected_top1 and other.predicted_ms < 0.75 * candidate.predicted_ms
+            other.expected > candidate.expected and other.predicted_ms < 0.75 * candidate.predicted_ms
             for other in alive
         )
         if not beaten:
             chosen.setdefault(candidate.label, candidate)
-    ranked = sorted(chosen.values(), key=lambda c: -c.expected_top1)
+    ranked = sorted(chosen.values(), key=lambda c: -c.expected)
     return ranked[:limit]
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The Pareto front by (latency, expected accuracy), fastest first."""
     kept: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.expected_top1)):
-        if not kept or candidate.expected_top1 > kept[-1].expected_top1:
+    for candidate in sorted(candidates, key=lambda c: (c.latency_ms, -c.expected)):
+        if not kept or candidate.expected > kept[-1].expected:
             kept.append(candidate)
     return kept
 
@@ -295,8 +301,9 @@ def choose(
     first: list[Candidate] = []
     rest: list[Candidate] = []
     for candidate in ranked:
-        taken[candidate.network.name] += 1
-        (first if taken[candidate.network.name] <= most else rest).append(candidate)
+        family = candidate.network.backbone or candidate.network.name
+        taken[family] += 1
+        (first if taken[family] <= most else rest).append(candidate)
     return sorted([*first, *rest][:count], key=learned, reverse=True)
 
 

@@ -16,14 +16,16 @@ from mobilenets.doctor import glance
 from mobilenets.errors import MisuseError, MobileNetsError
 from mobilenets.files import run_folder
 from mobilenets.fitting.budget import parse_budget
-from mobilenets.fitting.candidates import RESOLUTIONS, grid, within_counts, within_sight
+from mobilenets.fitting.candidates import grid, within_counts, within_sight
 from mobilenets.fitting.job import Job
 from mobilenets.fitting.reporting import write_report
 from mobilenets.fitting.state import State
 from mobilenets.latency import device as device_named
+from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision
 from mobilenets.training import Watcher, run_files
+from mobilenets.zoo.grid import RESOLUTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def fit(
     *,
     minutes: float = 10.0,
     out: str | Path | None = None,
+    task: Task | None = None,
     device: str = "local",
     precision: Precision = "fp32",
     max_drop: float = 0.01,
@@ -61,11 +64,14 @@ def fit(
 ) -> Fit:
     """The most accurate MobileNet for these images that meets the budget.
 
+    The budget holds for the file that is shipped: boxes and masks are made inside it.
+
     Args:
-        data: a folder of class folders, or with train/ and val/ (and test/).
+        data: labelled images, images with boxes, or images with masks: see `open_folder`.
         budget: such as "5ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"; several hold together.
         minutes: wall-clock time for all of it.
         out: run folder; None takes the next free runs/fitN.
+        task: `detect` or `segment`, where the data have both boxes and masks; else it is found from the data.
         device: where latency is measured, and the artifact proven: `local`, `ssh:user@host`, `browser`.
         precision: of the artifact; int8 is held to `max_drop`, and the file stays in float where nothing holds it.
         max_drop: what int8 may cost, as part of the metric: 0.01 is one point.
@@ -87,13 +93,14 @@ def fit(
     limits = parse_budget(budget)
     device_named(device)  # a misspelt one is refused before anything is written
     _check(minutes, threads, seed, precision, max_drop)
-    folder = open_folder(data, seed=seed)  # bad data and bad budgets are refused before anything is written
-    native_px = native_size(folder.splits["train"], max(RESOLUTIONS))
-    counted = within_counts(within_sight(grid(len(folder.classes), precision=precision), native_px), limits)
+    folder = open_folder(data, seed=seed, task=task)  # bad data and bad budgets are refused before anything is written
+    native_px = native_size(folder.splits["train"], max(RESOLUTIONS[folder.task]))
+    known = grid(len(folder.classes), precision=precision, task=folder.task)
+    counted = within_counts(within_sight(known, native_px), limits)
     given = [budget] if isinstance(budget, str) else list(budget)
     asked = State(
         Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights),
-        device, precision, max_drop,
+        device, precision, max_drop, task,
     )  # fmt: skip
     if resume:
         state = _resumed(out, asked)
@@ -108,7 +115,7 @@ def fit(
         _clear(run)
         state.write()
     watcher.started(run)
-    job = Job(run, state, limits, open_folder(data, seed=seed, split_file=run / "split.json"), watcher)
+    job = Job(run, state, limits, open_folder(data, seed=seed, split_file=run / "split.json", task=task), watcher)
     for remark in glance(job.folder) if not resume else ():
         watcher.note(remark)
     try:
@@ -150,7 +157,7 @@ def _resumed(out: str | Path | None, asked: State) -> State:
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     state = State.read(Path(out) / "fit.json")
-    for name in ("data", "device", "precision", "max_drop", "threads", "seed", "weights"):
+    for name in ("data", "task", "device", "precision", "max_drop", "threads", "seed", "weights"):
         before, now = getattr(state, name), getattr(asked, name)
         if before != now:
             raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
@@ -169,7 +176,7 @@ def _clear(run: Path) -> None:
         "fit.json", "split.json", "report.json", "report.png", "report.html", "model.onnx", "model.int8.onnx",
         "model.safetensors",
     ]  # fmt: skip
-    below = {"search": "*.safetensors", "mistakes": "*.jpg", "quantize": "*"}
+    below = {"search": "*.safetensors", "mistakes": "*.jpg", "drawn": "*", "quantize": "*"}
     inside = [path for name, pattern in below.items() for path in (run / name).glob(pattern)]
     for path in [*(run / name for name in names), *inside, *run_files(run / "train")]:
         path.unlink(missing_ok=True)

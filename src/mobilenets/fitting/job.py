@@ -16,7 +16,6 @@ from mobilenets.compression.ladder import Rung
 from mobilenets.compression.quantize import decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
 from mobilenets.compression.work import Quantized, Work
-from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
@@ -36,14 +35,17 @@ from mobilenets.fitting.candidates import (
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.reporting import Outcome
+from mobilenets.fitting.shipping import ending_of
 from mobilenets.fitting.starting import Starts
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
+from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision, Scheme
 from mobilenets.search import successive_halving
 from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits
+from mobilenets.training.objectives import Data
 from mobilenets.training.state import load_state
 
 TIMING_SHARE = 0.04
@@ -73,6 +75,7 @@ class Job:
     def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
         self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
         self.device = device(state.device)
+        self.ending = ending_of(folder.task)
         self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
         self.begin = time.perf_counter()
         self.spent_before = state.spent_s
@@ -124,8 +127,9 @@ class Job:
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
         table = table_for(
-            self.device, threads=threads, precision=self.timed, quick=True, on_progress=self.watcher.advance
-        )
+            self.device, task=self.folder.task, threads=threads, precision=self.timed, ending=self.ending, quick=True,
+            on_progress=self.watcher.advance,
+        )  # fmt: skip
         if self.state.measured:
             kept = [
                 replace(c, predicted_ms=table.predict_ms(c.network), measured=self.state.measured.get(c.label))
@@ -145,8 +149,8 @@ class Job:
     def timed_networks(self, networks: Sequence[Network]) -> list[Latency]:
         """Latencies on the device, of networks with random weights."""
         return time_networks(
-            self.device, networks, threads=self.state.threads, precision=self.timed, runs=50, limit_s=0.5,
-            on_progress=self.watcher.advance,
+            self.device, networks, threads=self.state.threads, precision=self.timed, ending=self.ending, runs=50,
+            limit_s=0.5, on_progress=self.watcher.advance,
         )  # fmt: skip
 
     def choose(self, candidates: list[Candidate]) -> list[Candidate]:
@@ -176,7 +180,7 @@ class Job:
         def learned(candidate: Candidate) -> float:
             images = seconds / timed.get(candidate.label, per_mac * candidate.macs)
             images *= WARM_IMAGES if self.starts.warm(candidate) else 1.0
-            return 1 - expected_error(candidate.expected_top1, images, distinct)
+            return 1 - expected_error(candidate.expected, images, distinct)
 
         return learned
 
@@ -189,12 +193,12 @@ class Job:
         return width
 
     def search(
-        self, chosen: list[Candidate], candidates: list[Candidate], train: Squares, val: Squares
+        self, chosen: list[Candidate], candidates: list[Candidate], train: Data, val: Data
     ) -> tuple[Candidate, list[Candidate]]:
         """Successive halving over the front, on the user's images; survivors go on from their weights."""
         if self.state.winner is not None:  # a resumed run trains what it began to train
-            tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
-            known = mark(candidates, [c for c in tried if c.top1 is not None])
+            tried = [replace(c, status="tried", score=self.state.best_score(c.label)) for c in chosen]
+            known = mark(candidates, [c for c in tried if c.score is not None])
             return next(c for c in known if c.label == self.state.winner), known
         if len(chosen) == 1:
             self.state.winner = chosen[0].label
@@ -212,30 +216,30 @@ class Job:
                 self.watcher.phase(f"search, round {rung}: {label}")
                 self.state.scores[key] = self.trial(candidate, share, train, val)
                 self.keep_time()
-            top1 = self.state.scores[key]
+            score = self.state.scores[key]
             trained_s[label] = trained_s.get(label, 0.0) + share
             whole = trained_s[label] + self.state.final_s
-            expected = 1 - extrapolated_error(candidate.expected_top1, 1 - top1, trained_s[label], whole)
+            expected = 1 - extrapolated_error(candidate.expected, 1 - score, trained_s[label], whole)
             self.watcher.note(
-                f"round {rung}: {label:<44} top-1 {top1:6.1%} after {trained_s[label]:.0f} s, "
+                f"round {rung}: {label:<44} {SPOKEN[self.folder.task]} {score:6.1%} after {trained_s[label]:.0f} s, "
                 f"{candidate.latency_ms:.2f} ms"
             )
             return expected
 
         winner, _ = successive_halving(chosen, evaluate, seconds=self.state.search_s)
-        tried = [replace(c, status="tried", top1=self.state.best_score(c.label)) for c in chosen]
+        tried = [replace(c, status="tried", score=self.state.best_score(c.label)) for c in chosen]
         self.state.winner = winner.label
         self.keep_time()
         return next(c for c in tried if c.label == winner.label), mark(candidates, tried)
 
-    def trial(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> float:
+    def trial(self, candidate: Candidate, seconds: float, train: Data, val: Data) -> float:
         """Train a candidate for some seconds, from its weights of an earlier round where there are some."""
         training = self.starts.training(candidate, seconds, train, val)
         best = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
         save(with_info(best, recipe=training.recipe.to_dict()), self.starts.path(candidate))
         return training.best_score
 
-    def train_winner(self, winner: Candidate, train: Squares, val: Squares) -> MobileNet:
+    def train_winner(self, winner: Candidate, train: Data, val: Data) -> MobileNet:
         """The rest of the time for the winner, in a run folder of its own; an interrupted one goes on."""
         run = self.run / "train"
         run.mkdir(exist_ok=True)
@@ -338,7 +342,7 @@ class Job:
                 f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, "
                 "and no smaller candidate is left. Was another program running? Raise the budget or try again."
             )
-        down = max(smaller, key=lambda c: (c.top1 is not None, c.top1 or 0.0, c.expected_top1))
+        down = max(smaller, key=lambda c: (c.score is not None, c.score or 0.0, c.expected))
         self.watcher.note(
             f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): "
             f"stepping down to {down.label}, with a quarter of the time on top"

@@ -6,9 +6,10 @@ import math
 import time
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from mobilenets.model import build
+from mobilenets.model import AnchorOutputs, build
 from mobilenets.table.rows import Network
 from mobilenets.training.speed import keep_freed_memory
 
@@ -28,37 +29,43 @@ def seconds_per_image(network: Network, *, batch: int = 16, repeats: int = 2) ->
     model = build(network, training=True).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     size = network.resolution
     pixels = torch.rand(batch, network.in_channels, size, size).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64)
     best = float("inf")
     for _ in range(repeats + 1):  # the first one allocates
         begin = time.perf_counter()
-        F.cross_entropy(model(pixels), labels).backward()  # type: ignore[no-untyped-call]
+        _any_loss(model(pixels)).backward()  # type: ignore[no-untyped-call]
         best = min(best, time.perf_counter() - begin)
     return best / batch
 
 
-def final_error(imagenet_top1: float) -> float:
-    """Error in [0, 1] to expect after endless training, from the ImageNet accuracy in percent."""
-    return min(1.0, CAPACITY * (1 - imagenet_top1 / 100) ** 2)
+def _any_loss(out: Tensor | AnchorOutputs) -> Tensor:
+    """A loss of a model's outputs that takes about as long as a real one."""
+    if isinstance(out, AnchorOutputs):
+        return F.l1_loss(out.boxes, torch.zeros_like(out.boxes)) + _any_loss(out.classes.transpose(1, 2))
+    return F.cross_entropy(out, torch.zeros_like(out[:, 0], dtype=torch.int64))
 
 
-def expected_error(imagenet_top1: float, images: float, distinct_images: int) -> float:
+def final_error(published: float) -> float:
+    """Error in [0, 1] to expect after endless training, from the ImageNet accuracy (or a head's score) in percent."""
+    return min(1.0, CAPACITY * (1 - published / 100) ** 2)
+
+
+def expected_error(published: float, images: float, distinct_images: int) -> float:
     """Error in [0, 1] to expect after training on so many images.
 
     Args:
-        imagenet_top1: of the network, percent.
+        published: score of the network on public data, percent; see `Candidate.expected`.
         images: training images seen, repeats counted.
         distinct_images: in the training set; beyond 60 passes repeats teach nothing more.
     """
     useful = max(1.0, min(images, 60.0 * distinct_images))
-    return min(1.0, final_error(imagenet_top1) + SCALE * math.pow(useful, -EXPONENT))
+    return min(1.0, final_error(published) + SCALE * math.pow(useful, -EXPONENT))
 
 
-def extrapolated_error(imagenet_top1: float, error: float, seconds: float, final_seconds: float) -> float:
+def extrapolated_error(published: float, error: float, seconds: float, final_seconds: float) -> float:
     """Error to expect after `final_seconds` of training from the error measured after `seconds`.
 
     The part above the final error falls by the power law of `expected_error`. Without it the fastest learners would win
     every short trial, and the small networks among them be overtaken long before the end.
     """
-    floor = min(final_error(imagenet_top1), error)
+    floor = min(final_error(published), error)
     return floor + (error - floor) * math.pow(min(1.0, seconds / final_seconds), EXPONENT)

@@ -13,7 +13,6 @@ from mobilenets.compression import Quantized
 from mobilenets.compression.work import report_part as ladder
 from mobilenets.costs import cost
 from mobilenets.costs.plain import report_part
-from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.exports import Verification
 from mobilenets.exports.evidence import artifact_part
@@ -21,13 +20,15 @@ from mobilenets.files import write_text
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import Candidate, prediction_error
 from mobilenets.fitting.proving import Answers
+from mobilenets.fitting.scoring import Scoring, beside, evidence, scored_alone, scored_with_mistakes
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency
 from mobilenets.metrics import METRICS
 from mobilenets.model import MobileNet, versions
-from mobilenets.prediction import Evaluation, WorstMistakes, confusion, evaluate_samples, open_model
+from mobilenets.prediction import Predictor, open_model
 from mobilenets.report import command, draw, history, listed, machine, now, write_page
 from mobilenets.runtime import open_artifact
+from mobilenets.training.objectives import Data
 from mobilenets.watching import Watcher
 from mobilenets.weights.provenance import provenance
 
@@ -58,8 +59,8 @@ class Outcome:
     verification: Verification
     latency: Latency
     tries: int
-    train: Squares
-    val: Squares
+    train: Data
+    val: Data
     answers: Answers | None = None
     quantized: Quantized | None = None
     source: str | None = None
@@ -70,10 +71,11 @@ def write_report(
 ) -> dict[str, Any]:
     """Score the artifact in its runtime, write report.json and the picture; returns what report.json holds."""
     predictor = open_model(o.artifact)
-    mistakes = WorstMistakes(folder.classes)
-    scored = evaluate_samples(predictor, folder.splits["val"], on_progress=watcher.advance, on_batch=mistakes.see)
+    val = folder.splits["val"]
+    scoring = scored_with_mistakes(folder.task, predictor, val, folder.classes, watcher.advance)
+    scored = scoring.scored
     session = open_artifact(o.artifact, threads=state.threads)
-    network = o.model.network
+    network, metric = o.model.network, METRICS[o.model.network.task]
     keep_time()
     report: dict[str, Any] = {
         "task": folder.task,
@@ -98,6 +100,7 @@ def write_report(
             "file_bytes": o.artifact.stat().st_size,
             "metric": scored.metric,
             "metric_name": f"val_{METRICS[folder.task]}",
+            **({} if not (more := beside(scored)) else {"beside": more}),
             "artifact": str(o.artifact),
             "checkpoint": str(run / "model.safetensors"),
         },
@@ -109,7 +112,7 @@ def write_report(
         "data": {
             "path": state.data,
             "classes": list(folder.classes),
-            "train_images": len(o.train.labels),
+            "train_images": len(o.train),
             "val_images": scored.images,
             "skipped": [
                 {"path": str(path), "error": reason} for path, reason in (*o.train.skipped, *o.val.skipped)
@@ -118,16 +121,16 @@ def write_report(
         "seconds": state.spent_s,
         "stepped_down": state.stepped_down,
         "rungs": [
-            {"round": int(key.partition(" ")[0]), "candidate": key.partition(" ")[2], "top1": score}
+            {"round": int(key.partition(" ")[0]), "candidate": key.partition(" ")[2], metric: score}
             for key, score in state.scores.items()
         ],
         "candidates": [c.to_dict() for c in o.candidates],
         "versions": versions() | {"onnxruntime": session.version, "platform": platform.platform()},
-        **_evidence(run, state, folder, o, scored, mistakes),
+        **_evidence(run, state, folder, o, scoring, predictor),
     }  # fmt: skip
     if "test" in folder.splits:
         watcher.phase("scoring the artifact on test images")
-        tested = evaluate_samples(predictor, folder.splits["test"], on_progress=watcher.advance)
+        tested = scored_alone(predictor, folder.splits["test"], watcher.advance)
         report["winner"][f"test_{METRICS[folder.task]}"] = tested.metric
         report["data"]["test_images"] = tested.images
     write_text(run / "report.json", json.dumps(report, indent=2))
@@ -137,11 +140,12 @@ def write_report(
 
 
 def _evidence(
-    run: Path, state: State, folder: Folder, o: Outcome, scored: Evaluation, mistakes: WorstMistakes
+    run: Path, state: State, folder: Folder, o: Outcome, scoring: Scoring, predictor: Predictor
 ) -> dict[str, Any]:
     """What the page shows beside the result: what was asked, the training, what is mistaken, costs, files."""
+    scored = scoring.scored
     files = [o.artifact, run / "model.onnx", run / "model.safetensors", run / "split.json"]
-    confused = confusion(scored, f"{o.artifact.name} on the validation images")
+    of = f"{o.artifact.name} on the validation images"
     return {
         "verb": "fit",
         "date": now(),
@@ -160,9 +164,8 @@ def _evidence(
         ],
         "history": history(run / "train" / "metrics.csv"),
         "costs": report_part(cost(o.model.network)),
-        "mistakes": mistakes.write(run),
-        "licences": provenance(o.model.network.name, o.source),
+        **evidence(folder.task, scoring, predictor, folder.splits["val"], run, of),
+        "licences": provenance(o.model.network.backbone or o.model.network.name, o.source),
         "files": listed(dict.fromkeys(files), run),
-        **({} if confused is None else {"confusion": confused}),
         **({} if o.quantized is None else {"quantization": ladder(o.quantized.report)}),
     }  # fmt: skip

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.fitting.candidates import Candidate
 from mobilenets.model import load
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
-from mobilenets.training.start import Start, begin_from, calibrate
+from mobilenets.training.objectives import Data
+from mobilenets.training.recipe import Dense
+from mobilenets.training.start import Start, begin_for, calibrate
 from mobilenets.weights import pretrained, published_for
 
 
@@ -37,9 +38,10 @@ class Starts:
     def path(self, candidate: Candidate) -> Path:
         """Where the search keeps a candidate's weights."""
         network = candidate.network
-        return self.kept / f"{network.name}_{network.width:g}_{network.resolution}.safetensors"
+        stride = "" if network.output_stride is None else f"_os{network.output_stride}"
+        return self.kept / f"{network.name}_{network.width:g}_{network.resolution}{stride}.safetensors"
 
-    def training(self, candidate: Candidate, seconds: float, train: Squares, val: Squares) -> Training:
+    def training(self, candidate: Candidate, seconds: float, train: Data, val: Data) -> Training:
         """A training of a candidate from what there is, for some seconds."""
         path = self.path(candidate)
         if path.is_file():
@@ -49,7 +51,8 @@ class Starts:
             start = self.start(candidate)
             self.begun[candidate.label] = start.source
             calibrate(start, train)
-            kind = Finetune if start.source is not None else Recipe
+            warm = Finetune if start.source is not None else Recipe
+            kind = Dense if self.folder.task in ("detect", "segment") else warm
         recipe = kind(minutes=seconds / 60, seed=self.seed)
         return Training(start.model, recipe, train, val, fresh=start.fresh)
 
@@ -70,15 +73,13 @@ class Starts:
 
     def start(self, candidate: Candidate) -> Start:
         """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
-        arguments = (candidate.network, self.folder.classes)
-        options: Any = {"task": self.folder.task, "seed": self.seed, "note": self.note_once}
         try:
-            return begin_from(*arguments, self.source, **options)
+            return begin_for(candidate.network, self.folder, self.source, seed=self.seed, note=self.note_once)
         except (MisuseError, CheckpointError) as error:
             if self.source == "imagenet" or not Path(self.source).is_file():
                 raise
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
-            return begin_from(*arguments, "none", **options)
+            return begin_for(candidate.network, self.folder, "none", seed=self.seed, note=self.note_once)
 
     def source_of(self, candidate: Candidate) -> str | None:
         """Where the weights that a candidate's training began from come from; None for random ones."""

@@ -10,6 +10,7 @@ from typing import Any
 from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency import Latency
+from mobilenets.metrics import Task
 from mobilenets.precision import Precision
 
 
@@ -28,6 +29,7 @@ class State:
         device: where latency is measured.
         precision: of the artifact.
         max_drop: what int8 may cost, as part of the metric.
+        task: what the data are read for; None where they tell.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
@@ -50,6 +52,7 @@ class State:
     device: str = "local"
     precision: Precision = "fp32"
     max_drop: float = 0.01
+    task: Task | None = None
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)
     train_s: dict[str, float] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class State:
     def arguments(self) -> list[str]:
         """What `mobilenets` takes to do the same: the verb, the data, and what is not by default."""
         usual = State(self.path, "", [], 0.0, 1, 0, "auto")
-        names = ("device", "precision", "threads", "seed", "weights")
+        names = ("task", "device", "precision", "threads", "seed", "weights")
         told = [f"--{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
         if self.max_drop != usual.max_drop:
             told.append(f"--max-drop={100 * self.max_drop:g}")
@@ -72,7 +75,7 @@ class State:
         return ["fit", self.data, *budgets, f"--minutes={self.minutes:g}", *told]
 
     def best_score(self, label: str) -> float | None:
-        """Best accuracy of a candidate in the search, or None."""
+        """Best score of a candidate in the search, or None."""
         scores = [score for key, score in self.scores.items() if key.partition(" ")[2] == label]
         return max(scores, default=None)
 

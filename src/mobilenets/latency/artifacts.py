@@ -1,4 +1,4 @@
-"""What a table is built from: whole networks of every family, and short ones of some of their rows."""
+"""What a table is built from: whole networks of every family of a task, and short ones of some of their rows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mobilenets.costs import cost
+from mobilenets.metrics import Task
 from mobilenets.table import scale, with_classes
-from mobilenets.table.rows import Linear, Network, Pool
-from mobilenets.zoo import FAMILIES, INDEX
+from mobilenets.table.rows import HeadRow, Linear, Network, Pool
+from mobilenets.zoo import FAMILIES
+from mobilenets.zoo.grid import RESOLUTIONS, WIDTHS, bodies, families
 
-WIDTHS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.25)
-RESOLUTIONS = (96, 128, 160, 192, 224)
-CLASSES = (10, 1000, 100, 2)
+CLASSES: dict[Task, tuple[int, ...]] = {
+    "classify": (10, 1000, 100, 2),
+    "multi-label": (10, 1000, 100, 2),
+    "detect": (3, 80, 20, 1),
+    "segment": (11, 21, 19, 2),
+}
+MOST_MACS = 3e9
+"""Larger networks, segmenters all of them, would take more time than all others together."""
 HELD_OUT = 20
 PARTS = 4
 """Parts of about as many rows that a network's body is cut into."""
@@ -28,24 +35,26 @@ class Artifact:
     network: Network
 
 
-def build_set() -> list[Network]:
+def build_set(task: Task = "classify") -> list[Network]:
     """The networks that a table is built from: every family, each width and resolution several times."""
+    sizes, classes = RESOLUTIONS[task], CLASSES[task]
     networks = []
-    for i, name in enumerate(FAMILIES):
+    for i, family in enumerate(FAMILIES):
+        heads = bodies(task, family)
         # diagonals through the grid, shifted from family to family: each family at every width and every resolution
         for j in range(len(WIDTHS)):
-            width = WIDTHS[(i + j) % len(WIDTHS)]
-            resolution = RESOLUTIONS[(2 * i + 3 * j) % len(RESOLUTIONS)]
-            networks.append(with_classes(scale(INDEX[name], width, resolution), CLASSES[(i + j) % len(CLASSES)]))
-    return networks
+            network = scale(heads[j % len(heads)], WIDTHS[(i + j) % len(WIDTHS)], sizes[(2 * i + 3 * j) % len(sizes)])
+            networks.append(with_classes(network, classes[(i + j) % len(classes)]))
+    return [network for network in networks if cost(network).macs <= MOST_MACS]
 
 
-def held_out(built: Iterable[Network]) -> list[Network]:
+def held_out(built: Iterable[Network], task: Task = "classify") -> list[Network]:
     """Networks of the same families that a table was not built from, drawn once and for all."""
     seen = {network.label for network in built}
-    grid = [scale(INDEX[name], width, size) for name in FAMILIES for width in WIDTHS for size in RESOLUTIONS]
-    drawn = random.Random(0).sample([network for network in grid if network.label not in seen], HELD_OUT)
-    return [with_classes(network, (10, 1000)[i % 2]) for i, network in enumerate(drawn)]
+    grid = [scale(body, width, size) for body in families(task) for width in WIDTHS for size in RESOLUTIONS[task]]
+    unseen = [n for n in grid if n.label not in seen and (task == "classify" or cost(n).macs <= MOST_MACS)]
+    classes = CLASSES[task]
+    return [with_classes(n, classes[i % 2]) for i, n in enumerate(random.Random(0).sample(unseen, HELD_OUT))]
 
 
 def artifacts(networks: Iterable[Network], *, parts: bool = True) -> list[Artifact]:
@@ -63,17 +72,20 @@ def artifacts(networks: Iterable[Network], *, parts: bool = True) -> list[Artifa
 
 
 def _parts(network: Network) -> list[Artifact]:
-    """Runs of rows before the global pooling, as networks of their own; not the first, which sees the image anyway."""
+    """Runs of rows before the pooling or head, as networks of their own; not the first, which sees the image anyway."""
     rows = cost(network).rows
-    body = next((i for i, row in enumerate(network.rows) if isinstance(row, Pool)), len(network.rows) - 1)
+    body = next((i for i, row in enumerate(network.rows) if isinstance(row, Pool | HeadRow)), len(network.rows) - 1)
+    before = network.resolution
     cuts = [round(body * k / PARTS) for k in range(1, PARTS + 1)]
     found = []
     for start, end in pairwise(cuts):
         if start == end:
             continue
         channels, size, _ = rows[start].input_shape
+        stride = network.output_stride  # of what is left of it here
         part = replace(
-            network, in_channels=channels, resolution=size, rows=(*network.rows[start:end], Pool(), Linear(CLASSES[0]))
-        )
+            network, in_channels=channels, resolution=size, output_stride=stride and max(1, stride * size // before),
+            rows=(*network.rows[start:end], Pool(), Linear(CLASSES["classify"][0])),
+        )  # fmt: skip
         found.append(Artifact(f"{network.label} rows {start + 1} to {end}", part))
     return found

@@ -16,8 +16,9 @@ from mobilenets.latency.cache import cache_path, read_table, write_table
 from mobilenets.latency.devices import Device, Link
 from mobilenets.latency.kernels import kernels
 from mobilenets.latency.laws import Laws, fit_laws
-from mobilenets.latency.measure import Model, interleave, loaded
+from mobilenets.latency.measure import Ending, Model, interleave, loaded
 from mobilenets.latency.table import LatencyTable, TableError, table_key
+from mobilenets.metrics import Task
 from mobilenets.precision import Precision
 from mobilenets.table.rows import Network
 
@@ -34,8 +35,10 @@ Progress = Callable[[int, int], None]
 def table_for(
     device: Device,
     *,
+    task: Task = "classify",
     threads: int = 1,
     precision: Precision = "fp32",
+    ending: Ending | None = None,
     quick: bool = False,
     on_progress: Progress | None = None,
 ) -> LatencyTable:
@@ -43,8 +46,10 @@ def table_for(
 
     Args:
         device: what it is of.
+        task: of the networks that it shall predict.
         threads: threads inside an operator.
         precision: of the networks.
+        ending: of detectors and segmenters, what their files get behind the raw outputs.
         quick: where it must be built, from whole networks alone and without measuring its error: a third of the time,
             which knows only the families that it is built from (median error over 20 networks of them: 5 %).
         on_progress: called with artifacts measured so far, and all.
@@ -53,11 +58,15 @@ def table_for(
         DeviceError: the device cannot be reached, or does not run ONNX files.
     """
     with device.connect() as link:
-        key = table_key(link.name, onnx_runtime(device, link), precision, threads)
+        task = "classify" if task == "multi-label" else task  # the same networks
+        key = table_key(link.name, onnx_runtime(device, link), precision, threads, task, inside=ending is not None)
         cached = read_table(cache_folder(), key)
         if cached is not None:
             return cached
-        table = build_table(device, link, threads=threads, precision=precision, quick=quick, on_progress=on_progress)
+        table = build_table(
+            device, link, task=task, threads=threads, precision=precision, ending=ending, quick=quick,
+            on_progress=on_progress,
+        )  # fmt: skip
     keep(table)
     return table
 
@@ -74,8 +83,10 @@ def build_table(
     link: Link,
     networks: Sequence[Network] | None = None,
     *,
+    task: Task = "classify",
     threads: int = 1,
     precision: Precision = "fp32",
+    ending: Ending | None = None,
     check: Sequence[Network] | None = None,
     quick: bool = False,
     on_progress: Progress | None = None,
@@ -87,9 +98,11 @@ def build_table(
     Args:
         device: of the link.
         link: open connection to it.
-        networks: None takes `build_set()`.
+        networks: None takes `build_set(task)`.
+        task: of the networks.
         threads: threads inside an operator.
         precision: int8 quantizes each artifact, which takes about a second more.
+        ending: of detectors and segmenters, what their files get behind the raw outputs.
         check: networks to measure the error with; None takes `held_out`.
         quick: whole networks alone, each visited once, the error not measured.
         on_progress: called with artifacts measured so far, and all.
@@ -97,16 +110,17 @@ def build_table(
     Raises:
         DeviceError: the connection broke, or the device cannot run an artifact.
     """
-    chosen = build_set() if networks is None else networks
+    chosen = build_set(task) if networks is None else networks
     listed = artifacts(chosen, parts=not quick)
     parts = list({part.label: part for part in listed}.values())  # a network given twice counts once
     unseen = [
         Artifact(f"{network.label} of {network.classes}, unseen", network)
-        for network in (check if check is not None else () if quick else held_out(chosen))
+        for network in (check if check is not None else () if quick else held_out(chosen, task))
     ]
     again = 0 if quick else len(parts) // AGAIN
     runtime = onnx_runtime(device, link)
-    visits = _Visits(link, table_key(link.name, runtime, precision, threads), threads, precision, on_progress)
+    key = table_key(link.name, runtime, precision, threads, task, inside=ending is not None)
+    visits = _Visits(link, key, threads, precision, ending, on_progress)
     visits.total = len(parts) + again + 2 * len(unseen)
     wanted = [*parts, *unseen]
     random.Random(0).shuffle(wanted)  # so that a busy minute does not hit one family, or the test alone
@@ -118,7 +132,10 @@ def build_table(
     best = visits.best()
     laws = _fit(parts, best)
     measured = {part.label: best[part.label] for part in parts}
-    table = LatencyTable(link.name, runtime, threads, precision, laws.entries, laws.scale, laws.coefficients, measured)
+    table = LatencyTable(
+        link.name, runtime, threads, precision, laws.entries, laws.scale, laws.coefficients, measured, task=task,
+        inside=ending is not None,
+    )  # fmt: skip
     pairs = {test.label: (table.predict_ms(test.network), best[test.label]) for test in unseen}
     return replace(table, error=TableError.of(pairs)) if pairs else table
 
@@ -149,8 +166,11 @@ def onnx_runtime(device: Device, link: Link) -> str:
 class _Visits:
     """Artifacts timed so far on a link, kept on disk as they grow: the best of the interleaved rounds' medians."""
 
-    def __init__(self, link: Link, key: str, threads: int, precision: Precision, on_progress: Progress | None) -> None:
-        self.link, self.key, self.threads, self.precision = link, key, threads, precision
+    def __init__(
+        self, link: Link, key: str, threads: int, precision: Precision, ending: Ending | None,
+        on_progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.link, self.key, self.threads, self.precision, self.ending = link, key, threads, precision, ending
         self.on_progress = on_progress
         self.total = 0
         self.times_ms = _kept(key)
@@ -160,7 +180,7 @@ class _Visits:
         missing = [artifact for artifact in wanted if artifact.label + mark not in self.times_ms]
         for start in range(0, len(missing), TOGETHER):
             group = missing[start : start + TOGETHER]
-            models = [Model.random(artifact.network, self.precision) for artifact in group]
+            models = [Model.random(artifact.network, self.precision, self.ending) for artifact in group]
             with loaded(self.link, models, threads=self.threads, own_process=False) as timings:
                 for _ in interleave(timings, rounds=ROUNDS, limit_s=ROUND_S):
                     pass

@@ -70,7 +70,22 @@ def kernels(network: Network) -> dict[str, Kernel]:
         if kernel is not None and node.name not in folded:
             found[node.name] = kernel
         heights[node.name] = node.shape[-1] if len(node.shape) > 1 else 1
-    return found
+    return found | _answer(network, nodes[-1])
+
+
+def _answer(network: Network, logits: Node) -> dict[str, Kernel]:
+    """What makes scores of the logits, in the last row; a classifier's softmax is too short to tell."""
+    name = f"row{len(network.rows):02d}.answer"
+    match network.task:
+        case "classify":
+            return {}
+        case "detect":
+            anchors, classes = logits.shape
+            return {name: Kernel("sigmoids", classes, classes, anchors, 1)}
+        case "segment":
+            return {name: Kernel("pixels", network.classes, network.classes, network.resolution, 1)}
+        case task:
+            assert_never(task)
 
 
 def _kernel(node: Node, entering: int) -> Kernel | None:
@@ -100,6 +115,8 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             return Kernel("multiply", node.shape[0], node.shape[0], size, 1)
         case Add():
             return Kernel("add", node.shape[0], node.shape[0], size, 1)
+        case Concat() if len(node.shape) == 2:
+            return Kernel("join", node.shape[1], node.shape[1], node.shape[0], 1)
         case Concat():
             return Kernel("concat", node.shape[0], node.shape[0], size, 1)
         case BatchNorm() | Scale():

@@ -69,7 +69,7 @@ def rough_ms(kernel: Kernel) -> float:
         case "tokens":
             macs = inputs * outputs * kernel.size
             values = inputs * outputs + kernel.size * (inputs + outputs)
-        case "softmax" | "layernorm" | "dynamicrelu" | "shuffle":
+        case "softmax" | "layernorm" | "dynamicrelu" | "shuffle" | "per_anchor" | "join" | "sigmoids":
             macs, values = 0, 2 * inputs * kernel.size
         case _ if name.startswith("matmul"):
             macs, values = inputs * outputs * kernel.size, kernel.size * (inputs + outputs)

@@ -208,7 +208,7 @@ def _load(command: Reply, sessions: dict[str, Any]) -> Reply:
         path, threads=command["threads"], runtime=command["runtime"], precision=command["precision"]
     )
     loaded = time.perf_counter()
-    session.run(_image(session))
+    session.outputs(_image(session))
     first = time.perf_counter()
     sessions[command["model"]] = session
     return {
@@ -230,7 +230,7 @@ def _image(session: Any) -> Any:
 def _time(command: Reply, session: Any) -> Reply:
     image = _image(session)
     times = time_runs(
-        lambda: session.run(image),
+        lambda: session.outputs(image),
         runs=command["runs"],
         warmup_s=command["warmup_s"],
         limit_s=command["limit_s"],

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency.kernels import Kernel, kernels
 from mobilenets.latency.laws import PRIOR, features, rough_ms
+from mobilenets.metrics import Task
 from mobilenets.table.nodes import INPUT
 from mobilenets.table.rows import Network
 
@@ -65,6 +66,8 @@ class LatencyTable:
         laws: coefficients by kind of kernel, see `laws.features`.
         measured: milliseconds of each artifact that it was built from.
         error: of its predictions; None where that was not measured.
+        task: what the networks answer that it was built from: heads have kernels that classifiers do not have.
+        inside: their boxes and masks were made inside the files.
     """
 
     device: str
@@ -76,11 +79,13 @@ class LatencyTable:
     laws: Mapping[str, tuple[float, ...]]
     measured: Mapping[str, float]
     error: TableError | None = None
+    task: Task = "classify"
+    inside: bool = False
 
     @property
     def key(self) -> str:
         """What its numbers hold for."""
-        return table_key(self.device, self.runtime, self.precision, self.threads)
+        return table_key(self.device, self.runtime, self.precision, self.threads, self.task, inside=self.inside)
 
     def predict_ms(self, network: Network) -> float:
         """Milliseconds for one image.
@@ -100,7 +105,8 @@ class LatencyTable:
         if unknown := sorted({kernel.kind for kernel in found.values()} - set(self.laws)):
             raise MisuseError(
                 f"{network.label}: the latency table has no kernel like {', '.join(unknown)}; it knows "
-                f"{', '.join(sorted(self.laws)) or 'none'}. Measure the network (`mobilenets bench`) instead."
+                f"{', '.join(sorted(self.laws)) or 'none'}. Measure the network (`mobilenets bench`) instead, or build "
+                f"a table of such networks (`mobilenets latency build --task {network.task}`)."
             )
         rows = dict.fromkeys(range(len(network.rows) + 1), 0.0)
         for name, kernel in found.items():
@@ -136,9 +142,13 @@ class LatencyTable:
             ) from error
 
 
-def table_key(device: str, runtime: str, precision: str, threads: int) -> str:
+def table_key(
+    device: str, runtime: str, precision: str, threads: int, task: Task = "classify", *, inside: bool = False
+) -> str:
     """What a table's numbers hold for, in words."""
-    return f"{device} | {runtime} {precision} | {threads} thread{'s' * (threads > 1)}"
+    heads = {"detect": " | detectors", "segment": " | segmenters"}.get(task, "")
+    heads += " with post-processing" if heads and inside else ""
+    return f"{device} | {runtime} {precision} | {threads} thread{'s' * (threads > 1)}{heads}"
 
 
 def _row(name: str) -> int:
@@ -167,7 +177,17 @@ def _from_dict(data: Any) -> LatencyTable:
         laws,
         _numbers(data["measured"]),
         TableError(float(found["median"]), float(found["p90"]), pairs) if found else None,
+        _task(data.get("task", "classify")),
+        data.get("inside", False) is True,
     )
+
+
+def _task(name: object) -> Task:
+    known: tuple[Task, ...] = get_args(Task)
+    for task in known:
+        if task == name:
+            return task
+    raise ValueError(f"its task is {name!r}")
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, assert_never
@@ -21,7 +21,7 @@ from mobilenets.model.modules import DroppingLinear, Function, runner
 from mobilenets.onnx import fold_branches
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table.lower import lower
-from mobilenets.table.nodes import INPUT, BatchNorm, Node, outputs
+from mobilenets.table.nodes import INPUT, BatchNorm, Node, outputs, predictors
 from mobilenets.table.rows import Network, with_classes
 from mobilenets.zoo import network as network_by_name
 
@@ -78,7 +78,7 @@ class MobileNet(nn.Module):
         self.as_trained = training
         self.nodes = lower(network, training=training)
         self.info = info or Info(preprocessing=Preprocessing.of(network), task=network.task)
-        self._ends = tuple(node.name for node in outputs(self.nodes))
+        self.ends = tuple(node.name for node in outputs(self.nodes))
         self._plan = self._make_plan()
         self.dropout = dropout
         initialise(self)
@@ -104,13 +104,17 @@ class MobileNet(nn.Module):
                 values[name] = run(*[values[i] for i in inputs])
             for i in dead:
                 del values[i]
+        return self.answer(values)
+
+    def answer(self, values: Mapping[str, Tensor]) -> Tensor | AnchorOutputs:
+        """What `forward` gives, of the values of the nodes in `ends`."""
         match self.network.task:
             case "classify":
-                return values[name].flatten(1)
+                return values[self.ends[0]].flatten(1)
             case "segment":
-                return values[name]
+                return values[self.ends[0]]
             case "detect":
-                return AnchorOutputs(*[values[end] for end in self._ends])
+                return AnchorOutputs(*[values[end] for end in self.ends])
             case task:
                 assert_never(task)
 
@@ -248,14 +252,18 @@ def arrays(model: MobileNet) -> dict[str, NDArray[Any]]:
     return fold_branches(model.network, weights) if model.as_trained else weights
 
 
-def initialise(model: nn.Module) -> None:
-    """He-normal over the fan-out of one filter group, batch norm 1 and 0, classifier normal 0.01, biases 0.
+def initialise(model: MobileNet) -> None:
+    """He-normal over the fan-out of one filter group, batch norm 1 and 0, what predicts normal 0.01, biases 0.
 
     Source: the authors' later TensorFlow code (MnasNet's `conv_kernel_initializer`) and torchvision's MobileNets; the
-    three papers print no initialisation.
+    three papers print no initialisation. What predicts are classifiers and the last convolutions of heads: He's would
+    begin with answers far from what any anchor or pixel wants.
     """
+    predicting = {model.get_submodule(name) for name in predictors(model.nodes)}
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if module in predicting and isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+        elif isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
             nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
         elif isinstance(module, nn.Linear):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,19 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mobilenets.drawing import Colour, colour
 from mobilenets.metrics.segmentation import near_boundary
 from mobilenets.prediction.found import Detection, Prediction, Region
 
-Colour = tuple[int, int, int]
 Pixels = NDArray[np.uint8]
 
 BACKGROUND = "background"
 """A class of masks that is left as it is."""
 TINT = 0.55
 """How much of a pixel is its class's colour."""
-_GOLDEN = 0.618034
-_LEVELS = ((0.85, 1.0), (0.55, 1.0), (0.9, 0.7))
-"""Saturation and value, in turns: neighbours in the list of classes differ in both, and in hue."""
 
 
 class _Place(NamedTuple):
@@ -36,13 +32,6 @@ class _Place(NamedTuple):
 
     def meets(self, other: _Place) -> bool:
         return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
-
-
-def colour(number: int) -> Colour:
-    """The colour of a class: the same in every picture, far from those of the classes beside it."""
-    saturation, value = _LEVELS[number % len(_LEVELS)]
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1.0, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def annotated(picture: Pixels, found: Prediction, *, legend: Sequence[tuple[int, str]] | None = None) -> Image.Image:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.report import svg
 from mobilenets.report.svg import SHAPES
+from mobilenets.report.words import expected, searched, short, words
 
 COLOURS = 10
 """How many colours the page's style has for families (`k0` to `k9`)."""
@@ -35,7 +36,7 @@ def families(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "short": name.removeprefix("mobilenet_"),
+            "short": short(name),
             "style": f"k{i % COLOURS}",
             "shape": SHAPES[(i + i // COLOURS) % len(SHAPES)],
         }
@@ -50,26 +51,23 @@ def legend_mark(family: Mapping[str, Any]) -> Markup:
 
 
 def label(candidate: Mapping[str, Any]) -> str:
-    """`v2 x0.5 @96`."""
-    short = str(candidate.get("network")).removeprefix("mobilenet_")
-    width, resolution = candidate.get("width"), candidate.get("resolution")
-    return short + (f" ×{width:g}" if _finite(width) else "") + (f" @{resolution}" if resolution else "")
+    """`v2 x0.5 @96`, and a segmenter's output stride."""
+    width, resolution, stride = (candidate.get(key) for key in ("width", "resolution", "output_stride"))
+    told = short(candidate.get("network")) + (f" ×{width:g}" if isinstance(width, int | float) else "")
+    return told + (f" @{resolution}" if resolution else "") + (f" os{stride}" if stride else "")
 
 
 def promises(report: Mapping[str, Any]) -> Markup | None:
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
-    shown = [
-        c
-        for c in report.get("candidates", ())
-        if _finite(_latency(c), c.get("expected_top1_percent")) and _latency(c) > 0
-    ]
+    shown = [c for c in report.get("candidates", ()) if _finite(_latency(c), expected(c)) and _latency(c) > 0]
     if not shown:
         return None
     limit = report.get("budget", {}).get("latency_ms")
-    ys = [c["expected_top1_percent"] for c in shown]
+    ys = [expected(c) for c in shown]
+    used = words(report.get("task"))
     box = svg.frame([_latency(c) for c in shown] + _limits(limit), ys, log_x=True, top=100)
-    words = "latency of one image, ms (filled: measured, hollow: predicted)"
-    parts = [svg.axes(box, words, "ImageNet top-1 of the table, %"), *_budget(box, limit)]
+    across = "latency of one image, ms (filled: measured, hollow: predicted)"
+    parts = [svg.axes(box, across, f"{used.public} of the table, %"), *_budget(box, limit)]
     line = sorted((c for c in shown if c.get("status") in ("front", "tried", "winner")), key=_latency)
     parts.append(svg.polyline([_at(box, c) for c in line], "front"))
     looks = {family["name"]: family for family in families(shown)}
@@ -77,13 +75,17 @@ def promises(report: Mapping[str, Any]) -> Markup | None:
         look, measured = looks[str(candidate.get("network"))], candidate.get("measured_ms") is not None
         faint = " faint" if candidate.get("status") in LIST_MARKS else ""
         style = f"{look['style']} {'measured' if measured else 'predicted'}{faint}"
-        parts.append(svg.mark(look["shape"], *_at(box, candidate), 4.2 if measured else 3.2, style, _told(candidate)))
-    parts += [svg.star(*_at(box, c), 11, f"the winner: {_told(c)}") for c in shown if c.get("status") == "winner"]
+        parts.append(
+            svg.mark(look["shape"], *_at(box, candidate), 4.2 if measured else 3.2, style, _told(candidate, used.told))
+        )
+    parts += [
+        svg.star(*_at(box, c), 11, f"the winner: {_told(c, used.told)}") for c in shown if c.get("status") == "winner"
+    ]
     return svg.picture(box.width, box.height, f"{len(shown)} candidates, accuracy against latency", parts)
 
 
 def _at(box: svg.Frame, candidate: Mapping[str, Any]) -> tuple[float, float]:
-    return box.x(_latency(candidate)), box.y(candidate["expected_top1_percent"])
+    return box.x(_latency(candidate)), box.y(expected(candidate))
 
 
 def _limits(limit: Any) -> list[float]:
@@ -94,21 +96,21 @@ def _budget(box: svg.Frame, limit: Any) -> list[Markup]:
     return [svg.upright(box, value, "budget", f"budget {value:g} ms") for value in _limits(limit)]
 
 
-def _told(candidate: Mapping[str, Any]) -> str:
+def _told(candidate: Mapping[str, Any], told: str) -> str:
     measured = candidate.get("measured_ms")
     how = f"{measured:.3g} ms measured" if measured is not None else f"{_latency(candidate):.3g} ms predicted"
     reason = f"; {candidate['reason']}" if candidate.get("reason") else ""
-    return f"{label(candidate)}: {candidate['expected_top1_percent']:.1f} % on ImageNet, {how}{reason}"
+    return f"{label(candidate)}: {expected(candidate):.1f} % {told}, {how}{reason}"
 
 
 def tried(report: Mapping[str, Any]) -> Markup | None:
     """Accuracy on the user's validation images after the short search, and the winner's after its long training."""
-    shown = [c for c in report.get("candidates", ()) if _finite(_latency(c), c.get("search_top1")) and _latency(c) > 0]
+    shown = [c for c in report.get("candidates", ()) if _finite(_latency(c), searched(c)) and _latency(c) > 0]
     if not shown:
         return None
     winner, limit = report.get("winner", {}), report.get("budget", {}).get("latency_ms")
     end = _finite(winner.get("latency_ms"), winner.get("metric"))
-    points = [(_latency(c), 100 * c["search_top1"]) for c in shown]
+    points = [(_latency(c), 100 * searched(c)) for c in shown]
     points += [(winner["latency_ms"], 100 * winner["metric"])] if end else []
     xs = [x for x, _ in points]
     metric = SPOKEN.get(report.get("task", ""), "score")
@@ -120,11 +122,11 @@ def tried(report: Mapping[str, Any]) -> Markup | None:
     ]
     looks = {family["name"]: family for family in families(report["candidates"])}
     for candidate in shown:
-        x, y = box.x(_latency(candidate)), box.y(100 * candidate["search_top1"])
+        x, y = box.x(_latency(candidate)), box.y(100 * searched(candidate))
         if end and candidate.get("status") == "winner":
             parts.append(svg.polyline([(x, y), (box.x(winner["latency_ms"]), box.y(100 * winner["metric"]))], "rise"))
         look = looks[str(candidate.get("network"))]
-        told = f"{label(candidate)}: {candidate['search_top1']:.1%} in the search, {_latency(candidate):.3g} ms"
+        told = f"{label(candidate)}: {searched(candidate):.1%} in the search, {_latency(candidate):.3g} ms"
         parts.append(svg.mark(look["shape"], x, y, 5, f"{look['style']} measured", told))
         parts.append(svg.text(x, y - 9, label(candidate), "point middle"))
     if end:
@@ -133,14 +135,14 @@ def tried(report: Mapping[str, Any]) -> Markup | None:
     return svg.picture(box.width, box.height, f"{len(shown)} candidates tried on the user's images", parts)
 
 
-def losses(history: Sequence[Mapping[str, Any]]) -> Markup | None:
+def losses(history: Sequence[Mapping[str, Any]], task: object = "classify") -> Markup | None:
     """Training and validation loss over epochs."""
     series = [_series(history, "train_loss"), _series(history, "val_loss")]
     if not any(series):
         return None
     points = [point for line in series for point in line]
     box = svg.frame([x for x, _ in points], [y for _, y in points], from_zero=True, height=270)
-    parts = [svg.axes(box, "epoch", "cross-entropy, nats")]
+    parts = [svg.axes(box, "epoch", words(task).loss)]
     for name, style, line in zip(("training", "validation"), ("k1", "k0"), series, strict=True):
         parts += _curve(box, line, style, name, "")
     return svg.picture(box.width, box.height, "loss over epochs", parts)

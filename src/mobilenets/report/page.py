@@ -14,6 +14,7 @@ from markupsafe import Markup
 from mobilenets.files import write_text
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.report import charts
+from mobilenets.report.words import words
 from mobilenets.version import __version__
 
 NOTHING = "–"
@@ -82,6 +83,7 @@ def render(report: Mapping[str, Any], folder: Path) -> str:
         style=style,
         title=heading(report),
         metric=metric,
+        words=words(report.get("task")),
         made_by=__version__,
         test_score=_test_score(report),
         interval=interval(report),
@@ -89,7 +91,7 @@ def render(report: Mapping[str, Any], folder: Path) -> str:
         families=charts.families(report.get("candidates", ())),
         promises=charts.promises(report),
         tried=charts.tried(report),
-        losses=charts.losses(report.get("history", ())),
+        losses=charts.losses(report.get("history", ()), report.get("task")),
         scores=charts.scores(report.get("history", ())),
         confusion=charts.confusion(report.get("confusion") or {}),
         embed=lambda name: embed(folder, name),

@@ -8,6 +8,7 @@ from typing import Any
 
 from mobilenets.drawing import figure, save_figure
 from mobilenets.metrics import SPOKEN
+from mobilenets.report.words import expected, searched, short, words
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
@@ -16,7 +17,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     left, right = made.subplots(1, 2)
     candidates, winner, limit = report["candidates"], report["winner"], report["budget"].get("latency_ms")
     colors = _colors(candidates)
-    _promises(left, candidates, winner, limit, colors)
+    _promises(left, candidates, winner, limit, colors, words(report["task"]).public)
     metric = SPOKEN[report["task"]]
     _tried(right, candidates, winner, limit, colors, metric)
     made.suptitle(
@@ -50,16 +51,17 @@ def _promises(
     winner: Mapping[str, Any],
     limit: float | None,
     colors: Mapping[str, Any],
+    public: str,
 ) -> None:
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
     for name, color in colors.items():
-        axes.scatter([], [], s=26, color=color, label=name.removeprefix("mobilenet_"))
+        axes.scatter([], [], s=26, color=color, label=short(name))
         of_family = [c for c in candidates if c["network"] == name]
         for measured in (True, False):
             points = [c for c in of_family if (c["measured_ms"] is not None) == measured]
             axes.scatter(
                 [_latency(c) for c in points],
-                [c["expected_top1_percent"] for c in points],
+                [expected(c) for c in points],
                 s=26 if measured else 12,
                 facecolors=color if measured else "none",
                 edgecolors=color,
@@ -67,16 +69,14 @@ def _promises(
                 linewidths=0.8,
             )
     line = sorted((c for c in candidates if c["status"] in ("front", "tried", "winner")), key=_latency)
-    axes.plot(
-        [_latency(c) for c in line], [c["expected_top1_percent"] for c in line], "-", color="0.35", lw=1, zorder=0
-    )
+    axes.plot([_latency(c) for c in line], [expected(c) for c in line], "-", color="0.35", lw=1, zorder=0)
     chosen = next(c for c in candidates if c["status"] == "winner")
-    axes.plot(winner["latency_ms"], chosen["expected_top1_percent"], "*", ms=20, mec="black", mfc="gold", zorder=5)
+    axes.plot(winner["latency_ms"], expected(chosen), "*", ms=20, mec="black", mfc="gold", zorder=5)
     _budget_line(axes, limit)
     axes.set(
         xscale="log",
         xlabel="latency of one image, ms (filled: measured; hollow: predicted)",
-        ylabel="ImageNet top-1 of the table, % (published or interpolated)",
+        ylabel=f"{public} of the table, % (published or interpolated)",
         title=f"{len(candidates)} candidates; the line is the front that fits",
     )
     axes.legend(frameon=False, fontsize=8, loc="lower right", title="MobileNet", title_fontsize=8)
@@ -92,17 +92,17 @@ def _tried(
     metric: str,
 ) -> None:
     """Accuracy on the user's validation images after the short search, and the winner after its long training."""
-    tried = sorted((c for c in candidates if c["search_top1"] is not None), key=_latency)
+    tried = sorted((c for c in candidates if searched(c) is not None), key=_latency)
     for number, c in enumerate(tried, 1):
-        x, y = _latency(c), 100 * c["search_top1"]
-        name = f"{number}  {c['network'].removeprefix('mobilenet_')} {c['width']:g} @{c['resolution']}: {y:.1f} %"
+        x, y = _latency(c), 100 * searched(c)
+        name = f"{number}  {short(c['network'])} {c['width']:g} @{c['resolution']}: {y:.1f} %"
         axes.scatter(x, y, s=36, color=colors[c["network"]], label=name)
         axes.annotate(str(number), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     x, y = winner["latency_ms"], 100 * winner["metric"]
     axes.plot(
         x, y, "*", ms=20, mec="black", mfc="gold", zorder=5, label=f"the winner, trained to the end: {y:.1f} %", ls=""
     )
-    before = next((100 * c["search_top1"] for c in tried if c["status"] == "winner"), None)
+    before = next((100 * searched(c) for c in tried if c["status"] == "winner"), None)
     if before is not None:
         axes.annotate("", (x, y), (x, before), arrowprops={"arrowstyle": "->", "color": "0.5"})
     _budget_line(axes, limit)

@@ -58,8 +58,11 @@ class Model(TypedDict, total=False):
     latency_runs: int
     metric: float
     metric_name: str
+    beside: dict[str, float]
     test_top1: float
     test_map: float
+    test_ap: float
+    test_miou: float
     artifact: str
     checkpoint: str
 
@@ -84,16 +87,21 @@ class Candidate(TypedDict, total=False):
     macs: int
     params: int
     file_bytes: int
+    output_stride: int
     expected_top1_percent: float
+    expected_ap_percent: float
+    expected_miou_percent: float
     predicted_ms: float
     measured_ms: float | None
     status: str
     reason: str
     search_top1: float | None
+    search_ap: float | None
+    search_miou: float | None
 
 
 class Epoch(TypedDict, total=False):
-    """A line of the training's history; the score's key is `val_top1` or `val_map`."""
+    """A line of the training's history; the score's key is `val_top1`, `val_map`, `val_ap` or `val_miou`."""
 
     epoch: float
     seconds: float
@@ -102,6 +110,8 @@ class Epoch(TypedDict, total=False):
     val_loss: float
     val_top1: float
     val_map: float
+    val_ap: float
+    val_miou: float
 
 
 class Pair(TypedDict, total=False):
@@ -132,10 +142,36 @@ class Confusion(TypedDict, total=False):
     pairs: list[Pair]
 
 
-class Mistake(TypedDict, total=False):
-    """An image that was not recognised. `picture` is what the network saw."""
+class ClassScores(TypedDict, total=False):
+    """Scores of one class, in the order of the table's columns; None where nothing was there to score."""
 
     name: str
+    count: int
+    scores: list[float | None]
+
+
+class PerClass(TypedDict, total=False):
+    """A detector's or segmenter's score of each class: `columns` names the scores, `unit` what is counted."""
+
+    of: str
+    unit: str
+    columns: list[str]
+    rows: list[ClassScores]
+
+
+class Drawn(TypedDict, total=False):
+    """An image with what was found drawn on it."""
+
+    name: str
+    picture: str
+    note: str
+
+
+class Mistake(TypedDict, total=False):
+    """An image that was not recognised, or a place of one. `picture` is what the network saw."""
+
+    name: str
+    kind: str
     picture: str
     true: str
     predicted: str
@@ -144,7 +180,7 @@ class Mistake(TypedDict, total=False):
 
 
 class Mistakes(TypedDict, total=False):
-    """The images with the least probability for the truth, worst first."""
+    """The images with the least probability for the truth, worst first; or wrong boxes, missed objects, pixels."""
 
     images: int
     wrong: int
@@ -297,7 +333,7 @@ class Report(TypedDict, total=False):
         seconds: how long it took.
         asked: what was asked for, in the user's words and order.
         commands: lines that do it again.
-        task: `classify` or `multi-label`.
+        task: `classify`, `multi-label`, `detect` or `segment`.
         winner: the model that the report is of.
         verification: of the winner's artifact.
         notes: remarks that a reader must not miss.
@@ -323,6 +359,8 @@ class Report(TypedDict, total=False):
     quantization: Quantization
     history: list[Epoch]
     confusion: Confusion
+    per_class: PerClass
+    drawn: list[Drawn]
     mistakes: Mistakes
     costs: Costs
     pictures: list[Picture]

@@ -288,6 +288,24 @@ Node = (
 )
 
 
+def predictors(nodes: Sequence[Node], *ends: str) -> list[str]:
+    """Kernels that give a network's answers: those before its outputs with nothing but joins and resizing between.
+
+    Args:
+        nodes: of a network, in order.
+        ends: outputs to look at; all where none is named.
+    """
+    by_name = {node.name: node for node in nodes}
+    waiting, found = list(ends or (node.name for node in outputs(nodes))), []
+    while waiting:
+        node = by_name.get(waiting.pop())
+        if isinstance(node, Convolution | FullyConnected):
+            found.append(node.name)
+        elif isinstance(node, Resize | Add | Concat | PerAnchor | Flatten):
+            waiting += node.inputs[:1] if isinstance(node, Resize) else node.inputs
+    return found
+
+
 def outputs(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """The nodes that no other reads: logits, or a detector's `boxes` and `classes`."""
     read = {name for node in nodes for name in node.inputs}

@@ -470,8 +470,9 @@ class Network:
 
     @property
     def label(self) -> str:
-        """Short name with width and resolution: `mobilenet_v3_large 0.75 @192`."""
-        return f"{self.name} {self.width:g} @{self.resolution}"
+        """Short name with width, resolution and output stride: `mobilenet_v3_large 0.75 @192`."""
+        stride = "" if self.output_stride is None else f" os{self.output_stride}"
+        return f"{self.name} {self.width:g} @{self.resolution}{stride}"
 
 
 def with_classes(network: Network, classes: int) -> Network:

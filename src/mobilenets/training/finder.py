@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobilenets.data.cache import Squares
 from mobilenets.drawing import figure, save_figure
 from mobilenets.model import MobileNet
 from mobilenets.training.loop import Training
+from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.rescue import NotANumberError
 
@@ -52,7 +52,7 @@ class RangeTest:
         save_figure(made, path)
 
 
-def find_rate(model: MobileNet, recipe: Recipe, train: Squares, fresh: tuple[str, ...] = ()) -> RangeTest:
+def find_rate(model: MobileNet, recipe: Recipe, train: Data, fresh: tuple[str, ...] = ()) -> RangeTest:
     """Range test (Smith, arXiv:1506.01186) of a recipe's optimiser on a copy of the model.
 
     Args:

@@ -10,16 +10,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mobilenets.files import write_text
-from mobilenets.metrics import METRICS, SPOKEN, average_precision
+from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.training import pictures
 from mobilenets.training.loggers import Logger
 from mobilenets.training.loop import Training
 from mobilenets.training.state import previous, save_state
-from mobilenets.training.validation import predict_squares
 from mobilenets.watching import Epoch, Watcher
 
 STATE = "resume.safetensors"
@@ -64,7 +61,8 @@ def execute(
             logger.close()
     keeper.finish()
     best = load(run / "best.safetensors")
-    _draw(best, training, best.info.classes, run)
+    pictures.curves(training.history, run / "curves.png", best.network.label, metric=SPOKEN[training.task])
+    training.objective.draw(best, training.val, run)
     for path in (run / STATE, previous(run / STATE)):
         path.unlink(missing_ok=True)
     training.world.wait()
@@ -135,19 +133,7 @@ def _with_metrics(training: Training) -> MobileNet:
     if training.history:
         line = training.history[-1]
         metric = f"val_{METRICS[training.task]}"
-        metrics = {metric: line.val_score, "val_loss": line.val_loss, "epoch": line.epoch, "seconds": line.seconds}
+        beside = {f"val_{name}": value for name, value in training.beside.items()}
+        metrics = {metric: line.val_score, **beside, "val_loss": line.val_loss}
+        metrics |= {"epoch": line.epoch, "seconds": line.seconds}
     return with_info(training.average, metrics=metrics, recipe=training.recipe.to_dict())
-
-
-def _draw(model: MobileNet, training: Training, classes: tuple[str, ...], run: Path) -> None:
-    val = training.val
-    probabilities, labels = (t.numpy() for t in predict_squares(model, val))
-    metric = SPOKEN[training.task]
-    pictures.curves(training.history, run / "curves.png", model.network.label, metric=metric)
-    if training.task == "multi-label":
-        pictures.precision(average_precision(labels, probabilities), classes, run / "precision.png")
-    else:
-        counts = np.zeros((len(classes), len(classes)), np.int64)
-        np.add.at(counts, (labels, probabilities.argmax(1)), 1)
-        pictures.confusion(counts, classes, run / "confusion.png")
-    pictures.samples(np.asarray(val.images), labels, probabilities, classes, run / "samples.png")

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,24 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mobilenets.data.augment import augment, mix
 from mobilenets.data.batches import train_order
-from mobilenets.data.cache import Squares
 from mobilenets.errors import DivergedError
 from mobilenets.model import MobileNet, normalise
 from mobilenets.model.synced import synchronise
 from mobilenets.training import rescue
-from mobilenets.training.distill import distillation_loss, softened
 from mobilenets.training.interrupt import interruptible
 from mobilenets.training.matching import Matching
+from mobilenets.training.objectives import Data, objective_for
 from mobilenets.training.optimizers import head_only, optimizer_for, rate_at
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.training.state import State, capture, restore, silent
-from mobilenets.training.validation import evaluated, score
+from mobilenets.training.validation import evaluated
 from mobilenets.watching import Epoch, Tick
 from mobilenets.weights import estimate_norm
 
@@ -59,6 +56,7 @@ class Training:
         fresh: nodes that start anew; the recipe may train them first.
         teacher: class probabilities of the training images, (n, classes), as a teacher gives them; None trains by the
             labels alone.
+        teachers: models that answer every batch anew: how detectors and segmenters are taught.
         matching: features to be compared with a teacher's; its student is `model`.
         stand_in: what batches go through in the model's place, with its parameters: its int8 to be, for example.
         world: the processes that train together.
@@ -67,10 +65,11 @@ class Training:
 
     model: MobileNet
     recipe: Recipe
-    train: Squares
-    val: Squares
+    train: Data
+    val: Data
     fresh: tuple[str, ...] = ()
     teacher: Tensor | None = None
+    teachers: tuple[MobileNet, ...] = ()
     matching: Matching | None = None
     stand_in: nn.Module | None = None
     world: World = field(default_factory=World)
@@ -109,11 +108,11 @@ class Training:
                 {"params": list(self.matching.adapters.parameters()), "weight_decay": 0.0, "scale": 1.0}
             )
         self.steps_per_epoch = max(1, self.images // self.batch_size)
-        self.class_weights = self._class_weights() if recipe.balance == "loss" else None
         self.task = self.model.info.task
-        self.soft = None if self.teacher is None else softened(self.teacher, recipe.temperature, self.task)
+        self.objective = objective_for(self.model, recipe, self.train, answers=self.teacher, teachers=self.teachers)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
         self.whole = True  # False inside a step: such a state must not be saved
+        self.beside: Mapping[str, float] = {}
         self._good: State | None = None
         self._frozen: bool | None = None
         self._forward: Callable[[Tensor], Any] = self.model
@@ -254,7 +253,11 @@ class Training:
         recipe, begin = self.recipe, time.perf_counter()
         self.whole = False
         seed = recipe.seed * 1_000_003 + self.step
-        images, targets = self._prepared(chosen, torch.Generator().manual_seed(seed))
+        drawn = recipe.augmentation_for(self.expected_epochs, self.task)
+        images, targets = self.objective.batch(
+            chosen, self.resolution_at(self.fraction), drawn, torch.Generator().manual_seed(seed),
+            first=self.world.rank * self.local_batch,
+        )  # fmt: skip
         self.since["wait"] += time.perf_counter() - begin
         self._set_rates()
         self.model.train()
@@ -278,44 +281,15 @@ class Training:
         self.whole = True
         return mean, asked > 0
 
-    def _prepared(self, chosen: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(images n c h w in [0, 1], targets n k or n 2k: the labels', then the teacher's) of a batch."""
-        recipe = self.recipe
-        pixels = torch.from_numpy(self.train.images[chosen]).to(self.device, non_blocking=True)
-        drawn = recipe.augmentation_for(self.expected_epochs)
-        first = self.world.rank * self.local_batch
-        images = augment(pixels, self.resolution_at(self.fraction), drawn, generator, first=first)
-        labels = torch.from_numpy(self.train.labels[chosen])
-        targets = labels if self.task == "multi-label" else F.one_hot(labels, self.model.network.classes).float()
-        if self.soft is not None:
-            targets = torch.cat([targets, self.soft[torch.from_numpy(chosen)]], 1)
-        if recipe.mixup:
-            images, targets = mix(images, targets.to(self.device), recipe.mixup, generator)
-        return images, targets.to(self.device)
-
-    def _loss(self, normed: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        recipe = self.recipe
+    def _loss(self, normed: Tensor, images: Tensor, targets: Any) -> Tensor:
         out = self._forward(normed)
-        logits, features = out if self.matching is not None else (out, [])
-        labels, soft = targets[:, : logits.shape[1]], targets[:, logits.shape[1] :]
-        logits = logits.float()
-        loss = self._answer_loss(logits, labels)
-        if self.soft is not None:
-            told = distillation_loss(logits, soft, recipe.temperature, self.task)
-            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * told
+        answer, features = out if self.matching is not None else (out, [])
+        loss = self.objective.loss(answer, images, targets)
         if self.matching is not None:
             loss = loss + self.matching.loss(features, images)
         return loss
 
-    def _answer_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with the labels; with several labels an image, of each class for itself."""
-        smoothing = self.recipe.label_smoothing
-        if self.task == "multi-label":
-            smooth = labels * (1 - smoothing) + smoothing / 2
-            return F.binary_cross_entropy_with_logits(logits, smooth, weight=self.class_weights)
-        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
-
-    def _check(self, loss: float, normed: Tensor, targets: Tensor, chosen: NDArray[np.int64]) -> None:
+    def _check(self, loss: float, normed: Tensor, targets: Any, chosen: NDArray[np.int64]) -> None:
         """Clip the gradient, and refuse a step that would leave the numbers or that runs away.
 
         Raises:
@@ -333,19 +307,15 @@ class Training:
         if not broken:
             return
         paths = [self.train.paths[i] if self.train.paths else f"image {i}" for i in chosen]
-        labels = targets[:, : self.model.network.classes]
         lr = self.lr_at(self.fraction)
-        told = rescue.cause(self.model, normed, labels, paths, step=self.step, lr=lr, loss=loss)
+        told = rescue.cause(self.model, self.objective, normed, targets, paths, step=self.step, lr=lr, loss=loss)
         if math.isfinite(loss) and not bool(norm.isfinite()):
             told += "; the loss is a number, its gradient is not"
         raise rescue.NotANumberError(told)
 
     def _guessing(self) -> float:
         """About the loss of one who guesses."""
-        loss = math.log(2 if self.task == "multi-label" else max(2, self.model.network.classes))
-        if self.soft is not None:  # the teacher's part is multiplied by the temperature's square
-            loss *= 1 + self.recipe.teacher_share * (self.recipe.temperature**2 - 1)
-        return loss + (4.0 if self.matching is not None else 0.0)
+        return self.objective.guessing + (4.0 if self.matching is not None else 0.0)
 
     def _rescue(self, error: rescue.NotANumberError, on_note: Callable[[str], None]) -> None:
         """Back to the last validation at half the rate, once."""
@@ -394,11 +364,12 @@ class Training:
     def resolution_at(self, fraction: float) -> int:
         """Training resolution at a part of the training, below the final one by steps of 16.
 
-        Where padding is `same`, which differs with the size, by steps of 32: there it stays as the network has it.
+        Where padding is `same`, which differs with the size, by steps of 32: there it stays as the network has it. So
+        it does for boxes and masks: anchors are those of one size, and small objects are lost first.
         """
         final, low = self.model.network.resolution, self.recipe.low_resolution
         grain = 32 if self.model.network.padding == "same" else 16
-        if low >= 1.0 or fraction >= 0.75 or final % grain:
+        if low >= 1.0 or fraction >= 0.75 or final % grain or self.task in ("detect", "segment"):
             return final
         part = low if fraction < 0.5 else (1 + low) / 2
         return min(final, max(32, round(part * final / grain) * grain))
@@ -417,7 +388,7 @@ class Training:
         begin = time.perf_counter()
         if self.recipe.bn_images:
             estimate_norm(self.average, self._plain_images(self.recipe.bn_images))
-        metric, loss = score(self.average, self.val, self.world)
+        metric, loss, self.beside = self.objective.score(self.average, self.val, self.world)
         took_s = time.perf_counter() - begin
         if self.world.size > 1:
             (took_s,) = self.world.total(took_s if self.world.leads else 0.0)
@@ -449,12 +420,6 @@ class Training:
         for start in range(0, len(drawn), 64):
             pixels = torch.from_numpy(self.train.images[drawn[start : start + 64]]).to(self.device)
             yield evaluated(self.average, pixels)
-
-    def _class_weights(self) -> Tensor:
-        """Of each class: the inverse of its share, the mean over all images 1."""
-        labels, classes = self.train.labels, self.model.network.classes
-        counts = (labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)).clip(min=1)
-        return torch.tensor(self.images / (len(counts) * counts), dtype=torch.float32, device=self.device)
 
     def _tick(self) -> Tick:
         fraction, since = self.fraction, self.since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +38,11 @@ class Matching(nn.Module):
         teacher.eval().requires_grad_(False)
         self._teacher = [teacher]  # in a list: no submodule, so that neither optimiser nor checkpoint sees it
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(logits, adapted features) of normalised images n c h w."""
-        last = self.student.nodes[-1].name
-        values = self.student.taps(x, [*self.pairs, last])
+    def forward(self, x: Tensor) -> tuple[Any, list[Tensor]]:
+        """(what the student says, adapted features) of normalised images n c h w."""
+        values = self.student.taps(x, [*self.pairs, *self.student.ends])
         features = [adapt(values[name]) for adapt, name in zip(self.adapters, self.pairs, strict=True)]
-        return values[last].flatten(1), features
+        return self.student.answer(values), features
 
     def loss(self, features: list[Tensor], images: Tensor) -> Tensor:
         """Mean squared difference from the teacher's features on the same images (n c h w in [0, 1])."""

@@ -59,6 +59,14 @@ class World:
         distributed.all_gather_object(parts, value.cpu())
         return torch.cat([part for part in parts if part is not None])
 
+    def listed(self, values: list[T]) -> list[T]:
+        """The lists of all processes, one after the other."""
+        if self.size == 1:
+            return values
+        parts: list[list[T] | None] = [None] * self.size
+        distributed.all_gather_object(parts, values)
+        return [value for part in parts for value in part or []]
+
     def told(self, value: T) -> T:
         """What rank 0 has."""
         if self.size == 1:

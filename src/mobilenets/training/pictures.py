@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.drawing import figure, save_figure
+from mobilenets.drawing import colour, figure, save_figure
 from mobilenets.watching import Epoch
 
 
@@ -23,7 +23,7 @@ def curves(history: Sequence[Epoch], path: Path, title: str, *, metric: str = "t
         epochs, [line.train_loss for line in history], label="training (augmented, smoothed)", marker=marker, ms=3
     )
     loss.plot(epochs, [line.val_loss for line in history], label="validation", marker=marker, ms=3)
-    loss.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    loss.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     loss.legend(frameon=False)
     top1 = [100 * line.val_score for line in history]
     best = int(np.argmax(top1))
@@ -61,8 +61,8 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], path: Path) -> 
     save_figure(made, path)
 
 
-def precision(found: NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
-    """Average precision of each class on the validation images, best first; classes that no image has are named so."""
+def by_class(found: NDArray[np.float64], classes: Sequence[str], path: Path, *, metric: str) -> None:
+    """A metric of each class on the validation images, best first; classes that no image has are named so."""
     order = np.argsort(-np.nan_to_num(found, nan=-1.0))
     made = figure(7, 1.2 + 0.28 * len(classes))
     axes = made.subplots()
@@ -72,9 +72,50 @@ def precision(found: NDArray[np.float64], classes: Sequence[str], path: Path) ->
         axes.text(100 * np.nan_to_num(found[i]) + 1, at, text, va="center", fontsize=8)
     axes.set_yticks(range(len(order)), [classes[i] for i in order])
     axes.invert_yaxis()
-    axes.set(xlabel="average precision, %", xlim=(0, 108), title=f"mean {100 * np.nanmean(found):.1f} %")
+    axes.set(xlabel=f"{metric}, %", xlim=(0, 108), title=f"mean {100 * np.nanmean(found):.1f} %")
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(made, path)
+
+
+class Pane(NamedTuple):
+    """A picture of a sheet: uint8 h w 3, what it is, and boxes on it (x0 y0 x1 y1 in its pixels, class, text)."""
+
+    image: NDArray[np.uint8]
+    title: str
+    boxes: tuple[tuple[tuple[float, ...], int, str], ...] = ()
+
+
+def panes(rows: Sequence[Sequence[Pane]], path: Path, title: str, classes: Sequence[str]) -> None:
+    """A sheet of pictures, a row an image, such as the truth beside what was found; classes by their colours."""
+    from matplotlib.patches import Patch, Rectangle
+
+    columns = max(map(len, rows))
+    made = figure(columns * 3.0, 0.9 + len(rows) * 2.4)
+    grid = made.subplots(len(rows), columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for line, row in zip(grid, rows, strict=True):
+        for axes, pane in zip(line, row, strict=False):
+            axes.imshow(pane.image[..., :3], interpolation="nearest")
+            axes.set_title(pane.title, fontsize=7)
+            for (x0, y0, x1, y1), number, text in pane.boxes:
+                ink = _ink(number)
+                axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=ink, lw=1.1))
+                if text:
+                    axes.text(x0, y0, text, fontsize=5, color="black", va="bottom", bbox=_ground(ink))
+    shown = [Patch(color=_ink(i), label=name) for i, name in enumerate(classes)][:24]
+    made.legend(handles=shown, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
+    made.suptitle(title, fontsize=10)
+    save_figure(made, path)
+
+
+def _ink(number: int) -> tuple[float, float, float]:
+    red, green, blue = colour(number)
+    return red / 255, green / 255, blue / 255
+
+
+def _ground(ink: tuple[float, float, float]) -> dict[str, Any]:
+    return {"facecolor": ink, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 
 
 def _judged(labels: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from mobilenets.data.augment import DEFAULT, LIGHT, RANDOM, Augmentation
+from mobilenets.data.augment import BOXES, DEFAULT, LIGHT, MASKS, RANDOM, Augmentation
 from mobilenets.errors import MisuseError, UnknownNameError
+from mobilenets.metrics import Task
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Balance = Literal["none", "loss", "sampling"]
+Negatives = Literal["focal", "mined"]
 LIGHT_BELOW_EPOCHS = 40
 """Measured on CIFAR-10, V1 0.5 at 64 px, one epoch: 46.9 % with shifts and flips, 45.5 % with mild crops, 44.7 % with
 the default ones; on generated scenes, V1 0.5, 16 epochs of AdamW: 85.2 % with light ones, 76.3 % with the default."""
@@ -18,6 +20,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("cosine", "exponential"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "balance": ("none", "loss", "sampling"),
+    "negatives": ("focal", "mined"),
 }
 
 
@@ -56,6 +59,8 @@ class Recipe:
         low_resolution: part of the final resolution for the first half of the training; halfway between for the third
             quarter. 1.0 turns growing off.
         balance: for classes of unequal size: `loss` weights each class by its rarity, `sampling` draws all alike.
+        negatives: of detectors, whose anchors mostly see nothing: `focal` weights down what is easy (arXiv 1708.02002),
+            `mined` learns the three hardest for each object (SSD).
         temperature: that softens what a teacher says, and the student in answering it.
         teacher_share: part of the loss that answers the teacher, the rest answers the labels.
         patience: validations without a better one after which the training stops; None trains to the end.
@@ -92,6 +97,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     low_resolution: float = 0.67
     balance: Balance = "none"
+    negatives: Negatives = "focal"
     temperature: float = 2.0
     teacher_share: float = 0.7
     patience: int | None = None
@@ -138,11 +144,17 @@ class Recipe:
         drawn: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
         return kind(**plain, augmentation=Augmentation(**drawn))
 
-    def augmentation_for(self, epochs: float) -> Augmentation:
+    def augmentation_for(self, epochs: float, task: Task = "classify") -> Augmentation:
         """What to draw in a training that passes over the images `epochs` times."""
         if self.augmentation is not None:
             return self.augmentation
-        return LIGHT if epochs < LIGHT_BELOW_EPOCHS else DEFAULT
+        match task:
+            case "detect":
+                return BOXES
+            case "segment":
+                return MASKS
+            case "classify" | "multi-label":
+                return LIGHT if epochs < LIGHT_BELOW_EPOCHS else DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,17 @@ class Finetune(Recipe):
     head_first: float = 0.05
     layer_decay: float = 0.9
     low_resolution: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Finetune):
+    """For boxes and masks, from published weights or from none: small batches, whole images."""
+
+    name: ClassVar[str] = "dense"
+
+    batch_size: int = 16
+    label_smoothing: float = 0.0
+    head_first: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +227,7 @@ class Paper(Recipe):
     augmentation: Augmentation | None = DEFAULT
 
 
-RECIPES: dict[str, type[Recipe]] = {kind.name: kind for kind in (Finetune, Recipe, Scratch, Paper)}
+RECIPES: dict[str, type[Recipe]] = {kind.name: kind for kind in (Finetune, Dense, Recipe, Scratch, Paper)}
 """Recipes by name; `quick` is the plain one."""
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mobilenets.model import MobileNet
+from mobilenets.training.objectives import Objective
 
 _SHOWN = 3
 
@@ -19,14 +20,16 @@ class NotANumberError(ArithmeticError):
 
 
 def cause(
-    model: MobileNet, images: Tensor, targets: Tensor, paths: Sequence[Path | str], *, step: int, lr: float, loss: float
-) -> str:
+    model: MobileNet, objective: Objective, images: Tensor, targets: Any, paths: Sequence[Path | str],
+    *, step: int, lr: float, loss: float,
+) -> str:  # fmt: skip
     """One paragraph: the batch, its images, the first node that departs, the learning rate.
 
     Args:
         model: as it was before the step that failed.
+        objective: knows each image's loss.
         images: normalised batch, n c h w.
-        targets: probabilities, n k.
+        targets: of the batch.
         paths: of the images.
         step: number of the batch.
         lr: peak-scaled rate of the step.
@@ -34,11 +37,7 @@ def cause(
     """
     with torch.no_grad():
         node = _first_departure(model, images)
-        logits = model(images).float()
-        if model.info.task == "multi-label":
-            losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
-        else:
-            losses = F.cross_entropy(logits, targets, reduction="none")
+        losses = objective.losses(model(images), targets)
     order = losses.nan_to_num(torch.inf, torch.inf, torch.inf).argsort(descending=True).tolist()
     broken = [i for i in order if not bool(losses[i].isfinite())]
     worst = [str(paths[i]) for i in (broken or order)[:_SHOWN]]

@@ -8,17 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from mobilenets.data.cache import Squares, load_squares, native_size
 from mobilenets.data.folder import Folder, open_folder
+from mobilenets.data.stretched import load_pictures
 from mobilenets.doctor import glance
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.files import run_folder, write_text
 from mobilenets.model import MobileNet, load, versions
-from mobilenets.table.checks import need_classifier
+from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
 from mobilenets.training.distill import ask_teachers
 from mobilenets.training.finder import find_rate
@@ -26,10 +27,11 @@ from mobilenets.training.keeping import CHECKPOINT_S, STATE, execute, run_files
 from mobilenets.training.loggers import open_loggers
 from mobilenets.training.loop import Training
 from mobilenets.training.matching import Matching
+from mobilenets.training.objectives import Data
 from mobilenets.training.parallel import World, job, join, leave
-from mobilenets.training.recipe import Finetune, Recipe, recipe_named
+from mobilenets.training.recipe import Dense, Finetune, Recipe, recipe_named
 from mobilenets.training.speed import fastest_batch
-from mobilenets.training.start import Start, begin_from, calibrate, rebuilt
+from mobilenets.training.start import Start, begin_for, calibrate, rebuilt
 from mobilenets.training.state import load_state, previous
 from mobilenets.watching import Watcher
 from mobilenets.weights.fetch import Address, fetch
@@ -80,7 +82,7 @@ def train(
     checkpoint_s: float = CHECKPOINT_S,
     watcher: Watcher | None = None,
 ) -> MobileNet:
-    """Train a network on labelled images; returns the best averaged model.
+    """Train a network on labelled images, boxes or masks; returns the best averaged model.
 
     The run folder holds settings.json, split.json, metrics.csv, best and last checkpoints, curves, confusion matrix and
     sample predictions. Whatever stops it, `resume=True` goes on from the last checkpoint, to the same weights, bit for
@@ -91,7 +93,8 @@ def train(
         network: a table or a name; its classifier is made to fit the folder's classes.
         data: labelled images, see `open_folder`.
         out: run folder; None takes the next free runs/trainN.
-        recipe: how to train, or its name; None is `finetune` where weights are given and found, else `quick`.
+        recipe: how to train, or its name; None is `finetune` where weights are given and found, else `quick`; `dense`
+            for boxes and masks.
         minutes: overrides the recipe's; wall-clock time for all of it.
         epochs: overrides the recipe's; 30 where neither is given.
         changes: of the recipe's fields, by name.
@@ -125,21 +128,21 @@ def train(
         given = recipe_named(recipe) if isinstance(recipe, str) else recipe
         chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
         seed = chosen.seed
-        need_classifier(network_by_name(network) if isinstance(network, str) else network, "training")
-        folder = open_folder(data, seed=seed)  # bad data is refused before a run folder is made
-        start = begin_from(network, folder.classes, weights, task=folder.task, seed=seed, note=watcher.note)
-        if recipe is None and start.source is not None:
-            chosen = _recipe(Finetune, minutes, epochs, changes or {})
+        table = network_by_name(network) if isinstance(network, str) else network
+        folder = open_data(data, table, seed=seed)  # bad data is refused before a run folder is made
+        start = begin_for(table, folder, weights, seed=seed, note=watcher.note)
+        if recipe is None and (start.source is not None or table.task != "classify"):
+            chosen = _recipe(Finetune if table.task == "classify" else Dense, minutes, epochs, changes or {})
         world.share_of(chosen.batch_size or 64)
         run = Path(world.told(str(run_folder(out, "train", overwrite=overwrite)) if world.leads else ""))
         if world.leads:
             _clear(run)
-            folder = open_folder(data, seed=seed, split_file=run / "split.json")
+            folder = open_data(data, table, seed=seed, split_file=run / "split.json")
             for remark in glance(folder):
                 watcher.note(remark)
         world.wait()
         if not world.leads:
-            folder = open_folder(data, seed=seed, split_file=run / "split.json")
+            folder = open_data(data, table, seed=seed, split_file=run / "split.json")
         settings = start.settings() | {
             "job": job(),
             "data": str(Path(data).resolve()),
@@ -205,8 +208,9 @@ def _resume(
         recipe = Recipe.from_dict(settings["recipe"])
         lessons = Lessons(tuple(settings["teachers"]), settings["match"])
         seed, threads = recipe.seed, int(settings["threads"])
-        folder = open_folder(data, seed=seed, split_file=run / "split.json")
-        start = rebuilt(settings, folder.classes, where=str(run / "settings.json"))
+        table = table_json.from_dict(settings["table"], where=str(run / "settings.json"))
+        folder = open_data(data, table, seed=seed, split_file=run / "split.json")
+        start = rebuilt(settings, table, folder.classes)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MisuseError(f"{run}: no run to resume: settings.json is damaged ({error!r}).") from error
     if threads != torch.get_num_threads():
@@ -215,24 +219,49 @@ def _resume(
     return _run(start, folder, recipe, lessons, settings, run, watcher, world, checkpoint_s, began, resumed=True)
 
 
-def load_splits(
-    folder: Folder, resolution: int, watcher: Watcher, *, channels: int = 3
-) -> tuple[Squares, Squares]:  # fmt: skip
+def open_data(path: str | Path, network: Network, *, seed: int, split_file: Path | None = None) -> Folder:
+    """The data set that a network learns from: classes, boxes or masks, as its head wants them.
+
+    Raises:
+        MisuseError: no data set, or one of another task.
+        DataError: see `open_folder`.
+    """
+    task = None if network.task == "classify" else network.task
+    folder = open_folder(path, seed=seed, split_file=split_file, task=task)
+    if network.task == "classify" and folder.task in ("detect", "segment"):
+        head, gives = {"detect": ("ssdlite", "boxes"), "segment": ("lraspp", "masks")}[folder.task]
+        raise MisuseError(
+            f"{path} has {gives}, and {network.name} names classes of whole images: `{head}_{network.name}` gives "
+            f"{gives}."
+        )
+    return folder
+
+
+def load_splits(folder: Folder, resolution: int, watcher: Watcher, *, channels: int = 3) -> tuple[Data, Data]:
     """Decoded training and validation images: a little larger than `resolution`, never larger than the files are."""
     size = native_size(folder.splits["train"], round(resolution * MARGIN))
-    loaded = []
+    loaded: list[Data] = []
     for split in ("train", "val"):
         watcher.phase(f"decoding {split} images", len(folder.splits[split]))
-        squares = load_squares(
-            folder.splits[split], size, classes=len(folder.classes), channels=channels, exact=split != "train",
-            on_progress=watcher.advance, on_note=watcher.note,
-        )  # fmt: skip
-        for path, reason in squares.skipped[:5]:
+        decoded = _decoded(folder, split, size, channels, watcher)
+        for path, reason in decoded.skipped[:5]:
             watcher.note(f"skipped {path}: {reason}")
-        if len(squares.skipped) > 5:
-            watcher.note(f"skipped {len(squares.skipped) - 5} more unreadable files in {split}")
-        loaded.append(squares)
+        if len(decoded.skipped) > 5:
+            watcher.note(f"skipped {len(decoded.skipped) - 5} more unreadable files in {split}")
+        loaded.append(decoded)
     return loaded[0], loaded[1]
+
+
+def _decoded(folder: Folder, split: str, size: int, channels: int, watcher: Watcher) -> Data:
+    samples = folder.splits[split]
+    if folder.task in ("detect", "segment"):
+        return load_pictures(
+            samples, size, channels=channels, exact=split != "train", on_progress=watcher.advance, on_note=watcher.note
+        )
+    return load_squares(
+        samples, size, classes=len(folder.classes), channels=channels, exact=split != "train",
+        on_progress=watcher.advance, on_note=watcher.note,
+    )  # fmt: skip
 
 
 def _run(
@@ -243,7 +272,7 @@ def _run(
     table = start.model.network
     try:
         train_squares, val_squares = load_splits(folder, table.resolution, watcher, channels=table.in_channels)
-        teacher, matching = _taught(start.model, lessons, train_squares, folder.classes, watcher)
+        taught = _taught(start.model, lessons, train_squares, folder.classes, watcher)
     except MobileNetsError:
         if not resumed and world.leads:  # nothing has begun: the same --out must be free for the next try
             _clear(run)
@@ -256,8 +285,9 @@ def _run(
         if world.leads:
             write_text(run / "settings.json", json.dumps(settings | {"recipe": recipe.to_dict()}, indent=2))
     training = Training(
-        start.model, recipe, train_squares, val_squares, fresh=start.fresh, teacher=teacher, matching=matching,
-        world=world, spent_s=world.told(time.perf_counter() - began),
+        start.model, recipe, train_squares, val_squares, fresh=start.fresh, teacher=taught.answers,
+        teachers=taught.models, matching=taught.matching, world=world,
+        spent_s=world.told(time.perf_counter() - began),
     )  # fmt: skip
     if resumed:
         load_state(training, run / STATE, note=watcher.note)
@@ -269,18 +299,29 @@ def _run(
         raise
 
 
-def _taught(
-    model: MobileNet, lessons: Lessons, squares: Squares, classes: Sequence[str], watcher: Watcher
-) -> tuple[torch.Tensor | None, Matching | None]:
+class _Taught(NamedTuple):
+    """What teachers give a training: answers to all images, or themselves; and features to be matched."""
+
+    answers: torch.Tensor | None = None
+    models: tuple[MobileNet, ...] = ()
+    matching: Matching | None = None
+
+
+def _taught(model: MobileNet, lessons: Lessons, images: Data, classes: Sequence[str], watcher: Watcher) -> _Taught:
     """What the teachers say of the training images, and the features to be matched."""
     if not lessons.teachers:
-        return None, None
-    watcher.phase("asking the teacher", len(squares))
-    answers = ask_teachers(lessons.teachers, squares, classes, on_progress=watcher.advance, note=watcher.note)
-    return answers, Matching(model, load(lessons.teachers[0]), lessons.match) if lessons.match else None
+        return _Taught()
+    matching = Matching(model, load(lessons.teachers[0]), lessons.match) if lessons.match else None
+    if not isinstance(images, Squares):  # crops move boxes and masks: their teachers see every batch
+        if files := [teacher for teacher in lessons.teachers if not teacher.endswith(".safetensors")]:
+            raise MisuseError(f"a teacher of boxes or masks must be a checkpoint (.safetensors), got {files[0]}.")
+        return _Taught(models=tuple(load(teacher) for teacher in lessons.teachers), matching=matching)
+    watcher.phase("asking the teacher", len(images))
+    answers = ask_teachers(lessons.teachers, images, classes, on_progress=watcher.advance, note=watcher.note)
+    return _Taught(answers, matching=matching)
 
 
-def _measured(start: Start, recipe: Recipe, squares: Squares, run: Path, watcher: Watcher, world: World) -> Recipe:
+def _measured(start: Start, recipe: Recipe, squares: Data, run: Path, watcher: Watcher, world: World) -> Recipe:
     """The recipe with what it leaves to measuring: batch size, learning rate."""
     if recipe.batch_size == 0:
         watcher.phase("measuring batch sizes")

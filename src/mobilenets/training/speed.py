@@ -103,7 +103,9 @@ def _time_pass(model: MobileNet, n: int, precision: str, device: torch.device) -
     for _ in range(4):
         begin = time.perf_counter()
         with reduced(precision, device):
-            probe(pixels).float().sum().backward()
+            out = probe(pixels)
+            parts = out if isinstance(out, tuple) else (out,)
+            torch.stack([part.float().sum() for part in parts]).sum().backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - begin)

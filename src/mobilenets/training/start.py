@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from mobilenets.data.cache import Squares
+from mobilenets.data.annotations import Boxes
+from mobilenets.data.folder import Folder
+from mobilenets.heads import fit_anchors
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, build, with_info
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
-from mobilenets.table.rows import Network
+from mobilenets.table.nodes import predictors
+from mobilenets.table.rows import BoxPredictor, Network
+from mobilenets.training.objectives import Data
+from mobilenets.training.objectives.boxes import begin_rare
 from mobilenets.training.validation import evaluated
 from mobilenets.weights import estimate_norm, pretrained, restore_norm
 from mobilenets.zoo import network as network_by_name
@@ -78,23 +83,57 @@ def begin_from(
     if fresh:
         model.info = replace(model.info, preprocessing=replace(model.info.preprocessing, crop=1.0))
     model.info = replace(model.info, metrics={}, recipe={}, task=task)
-    note(f"starting from {told['weights']}" + (f"; anew: {', '.join(fresh)}" if fresh else ""))
+    anew = ", ".join(fresh) if len(fresh) < 4 else f"{len(fresh)} layers of {table.name}"
+    note(f"starting from {told['weights']}" + (f"; anew: {anew}" if fresh else ""))
     return Start(model, str(told["weights"]), fresh, bool(told.get("folded")), bool(told.get("estimate")))
 
 
-def rebuilt(settings: dict[str, Any], classes: Sequence[str], *, where: str) -> Start:
+def rebuilt(settings: dict[str, Any], table: Network, classes: Sequence[str]) -> Start:
     """The model of a run's settings, with random weights: its checkpoint has the real ones.
 
     Raises:
         KeyError, TypeError, MisuseError: damaged settings.
     """
-    table = table_json.from_dict(settings["table"], where=where)
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     model = build(table, classes, preprocessing=preprocessing, training=True)
     return Start(with_info(model, task=settings["task"]), settings["weights"], tuple(settings["fresh"]))
 
 
-def calibrate(start: Start, squares: Squares, images: int = 512) -> None:
+def begin_for(
+    network: Network, folder: Folder, weights: str | Path, *, seed: int, note: Callable[[str], None]
+) -> Start:
+    """`begin_from` for a data set. A detector whose predictors of boxes all start anew gets anchors for its boxes.
+
+    Raises:
+        MisuseError: no such weights.
+        CheckpointError: weights of another network.
+    """
+    start = begin_from(network, folder.classes, weights, task=folder.task, seed=seed, note=note)
+    if network.task != "detect":
+        return start
+    fresh = _anew(start)
+    if set(predictors(start.model.nodes, start.model.ends[0])) <= fresh:
+        objects = [s.label.arrays() for s in folder.splits["train"] if isinstance(s.label, Boxes)]
+        corners, labels, _ = (np.concatenate(part) for part in zip(*objects, strict=True))
+        fitted = fit_anchors(network, corners, labels)
+        if fitted != network:
+            start = begin_from(fitted, folder.classes, weights, task=folder.task, seed=seed, note=lambda _: None)
+            row = fitted.rows[-1]
+            assert isinstance(row, BoxPredictor)
+            note(
+                f"anchors of {row.smallest} to {row.largest} % of the image, {row.anchors[0]} at each place of the "
+                "first map: those that overlap the training boxes most"
+            )
+    begin_rare(start.model, _anew(start))
+    return start
+
+
+def _anew(start: Start) -> set[str]:
+    """Nodes without weights of another network."""
+    return set(start.fresh) if start.source is not None else {node.name for node in start.model.nodes}
+
+
+def calibrate(start: Start, squares: Data, images: int = 512) -> None:
     """Batch norm by the user's images, where the weights came without it or from a wider network."""
     if not (start.folded or start.estimate):
         return
