@@ -16,7 +16,8 @@ from mobilenets.errors import MobileNetsError, UnknownNameError, VerificationErr
 from mobilenets.exports.census import Census, census
 from mobilenets.exports.evidence import artifact_part, measured, write_evidence
 from mobilenets.exports.formats import FORMATS, Format, check_precision
-from mobilenets.exports.verify import MAX_DROP, Verification
+from mobilenets.exports.postprocess import Postprocess
+from mobilenets.exports.verify import Verification
 from mobilenets.exports.whole import files_of, size_bytes
 from mobilenets.exports.write import check_images
 from mobilenets.files import write_text
@@ -82,7 +83,8 @@ def bundle(
     labels: Sequence[Label] | None = None,
     calibration: Images | None = None,
     scheme: Scheme = Scheme(),  # noqa: B008 - frozen
-    max_drop: float = MAX_DROP,
+    max_drop: float | None = None,
+    postprocess: Postprocess = Postprocess(),  # noqa: B008 - frozen
     name: str = "model",
     examples: Sequence[Source] = (),
     on_artifact: Callable[[str, int, int], None] = lambda what, done, of: None,
@@ -97,7 +99,8 @@ def bundle(
         labels: of the images: int8 is then judged by the task's metric.
         calibration: uint8 (n, h, w, c), for int8.
         scheme: how int8 is made.
-        max_drop: what int8 may lose of the metric.
+        max_drop: what int8 may lose of the metric; by the task unless given.
+        postprocess: whether boxes or masks are made inside the files of formats that can, and by which thresholds.
         name: of the files.
         examples: image files that the parity pack takes eight of; generated scenes where none are given.
         on_artifact: told what comes next, how many are done, and of how many.
@@ -110,7 +113,9 @@ def bundle(
     for format, precision in plan:
         on_artifact(f"{format.title} {precision}", len(made), len(plan))
         path = folder / f"{name}_{precision}{format.suffix}"
-        made.append(_artifact(model, path, format, precision, images, labels, calibration, scheme, max_drop))
+        made.append(
+            _artifact(model, path, format, precision, images, labels, calibration, scheme, max_drop, postprocess)
+        )
     write_manifest(folder, model, made)
     _write_companions(folder, model, made, examples)
     on_artifact("report", len(plan), len(plan))
@@ -126,7 +131,9 @@ def _write_report(
     for artifact in made:
         if artifact.file is not None and artifact.verification is not None:
             path = folder / artifact.file
-            parts.append(artifact_part(model, path, folder, artifact.verification, **measured(path, images, labels)))
+            parts.append(
+                artifact_part(model, path, folder, artifact.verification, **measured(model, path, images, labels))
+            )
     failed = [f"{a.format} {a.precision} failed: {a.error}" for a in made if a.error]
     proofs = {"images compared on": len(images), "labelled": labels is not None}
     write_evidence(folder, model, {"verb": "export", "artifacts": parts, "notes": failed, "asked": proofs})
@@ -178,7 +185,8 @@ def planned(
 
 def _artifact(
     model: MobileNet, path: Path, format: Format, precision: Precision, images: Images,
-    labels: Sequence[Label] | None, calibration: Images | None, scheme: Scheme, max_drop: float,
+    labels: Sequence[Label] | None, calibration: Images | None, scheme: Scheme, max_drop: float | None,
+    postprocess: Postprocess,
 ) -> Artifact:  # fmt: skip
     from mobilenets.exports import export
 
@@ -187,7 +195,7 @@ def _artifact(
     try:
         proof = export(
             model, path, images=images, precision=precision, calibration=calibration, scheme=scheme, labels=labels,
-            max_drop=max_drop,
+            max_drop=max_drop, postprocess=postprocess,
         )  # fmt: skip
     except MobileNetsError as problem:
         error = str(problem)

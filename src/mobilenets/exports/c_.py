@@ -16,6 +16,7 @@ import numpy as np
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.exports import c_kernels
 from mobilenets.exports.described import described
+from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, arrays
 from mobilenets.onnx.weights import Array, chains_of, deployed_weight, norm_of
 from mobilenets.precision import Precision
@@ -33,9 +34,12 @@ from mobilenets.table.nodes import (
     GlobalPool,
     Multiply,
     Node,
+    PerAnchor,
+    Resize,
     Scale,
     Shuffle,
     WindowPool,
+    outputs,
 )
 
 IN_PLACE = (Activation, Add, Multiply, BatchNorm, Scale, Flatten)
@@ -48,7 +52,7 @@ def write(model: MobileNet, path: Path, *, precision: Precision) -> None:
     Raises:
         MisuseError: a network with operators that the table does not have (attention and the like).
     """
-    header, source = sources(model, identifier(path.stem), precision)
+    header, source = sources(model, path.stem, precision)
     path.with_suffix(".h").write_text(header, encoding="utf-8")
     path.write_text(source, encoding="utf-8")
 
@@ -101,8 +105,9 @@ class _Table:
         self.rows.append(f"    {{{shown}}}")
 
 
-def sources(model: MobileNet, name: str, precision: Precision) -> tuple[str, str]:
-    """The header and the source."""
+def sources(model: MobileNet, stem: str, precision: Precision) -> tuple[str, str]:
+    """The header and the source of files with a name."""
+    name = identifier(stem)
     network, weights = model.network, arrays(model)
     nodes = lower(network)
     image = network.in_channels * network.resolution**2
@@ -119,15 +124,39 @@ def sources(model: MobileNet, name: str, precision: Precision) -> tuple[str, str
         "title": f"{network.label}, {precision}", "name": name, "NAME": name.upper(), "size": network.resolution,
         "channels": network.in_channels, "classes": network.classes, "nodes": len(table.rows), "arena": arena,
         "weight": "int8_t" if table.int8 else "float", "inputs": table.inputs, "input": offsets[INPUT],
-        "about": _about(metadata),
+        "about": _about(metadata), "gives": GIVES[model.info.task],
+        "outputs": sum(int(np.prod(node.shape)) for node in outputs(nodes)),
     }  # fmt: skip
-    ending = c_kernels.SIGMOID if model.info.task == "multi-label" else c_kernels.SOFTMAX
-    run = c_kernels.RUN.format(**values, probabilities=ending.format(**values))
+    run = c_kernels.RUN.format(**values, ending=_ending(model, table, values))
     parts = [
-        f'#include "{name}.h"\n', *table.arrays, *_constants(model, name, network.classes),
+        f'#include "{stem}.h"\n', *table.arrays, *_constants(model, name, network.classes),
         f"const {name}_node {name}_nodes[{len(table.rows)}] = {{", ",\n".join(table.rows), "};\n", run,
     ]  # fmt: skip
     return c_kernels.HEADER.format(**values), "\n".join(parts)
+
+
+GIVES: dict[Task, str] = {
+    "classify": "class probabilities",
+    "multi-label": "class probabilities",
+    "segment": "class probabilities of every pixel, c h w",
+    "detect": "box codes of every anchor, then its class probabilities",
+}
+"""What comes out."""
+
+
+def _ending(model: MobileNet, table: _Table, values: Mapping[str, object]) -> str:
+    """From the last values in the arena to what the file gives."""
+    match model.info.task:
+        case "classify":
+            template = c_kernels.SOFTMAX
+        case "multi-label":
+            template = c_kernels.SIGMOID
+        case "segment":
+            template = c_kernels.PIXELS
+        case "detect":
+            template = c_kernels.ANCHORS
+    boxes, *_ = outputs(model.nodes)
+    return template.format(**values, boxes=table.offsets[boxes.name], codes=int(np.prod(boxes.shape)))
 
 
 def _about(metadata: Mapping[str, str]) -> str:
@@ -246,6 +275,10 @@ def _add(table: _Table, node: Node, chain: Sequence[BatchNorm | Scale], weights:
             table.add(node, node.name, type(node).__name__.upper())
         case Shuffle():
             table.add(node, node.name, "SHUFFLE", groups=node.groups)
+        case Resize():
+            table.add(node, node.name, "RESIZE", function=int(node.align))
+        case PerAnchor():
+            table.add(node, node.name, "PER_ANCHOR")
         case _:
             raise MisuseError(
                 f"{node.name}: C files have no {type(node).__name__} (attention and tokens); export this network in "
@@ -257,8 +290,8 @@ def arena_of(nodes: Sequence[Node], image: int) -> tuple[dict[str, int], int]:
     """Where each value lies in one block of floats, and how long it is: first place that is free while it is needed."""
     folded = folded_into(nodes)
     owner = {INPUT: INPUT} | {node.name: folded.get(node.name, node.name) for node in nodes}
-    last = {owner[i]: number for number, node in enumerate(nodes) for i in node.inputs}
-    last[owner[nodes[-1].name]] = len(nodes)
+    last = {owner[i]: number for number, node in enumerate(nodes) for i in _read(node)}
+    last |= {owner[node.name]: len(nodes) for node in outputs(nodes)}
     taken = {INPUT: (0, image)}
     offsets, most = {INPUT: 0}, image
     for number, node in enumerate(nodes):
@@ -275,6 +308,11 @@ def arena_of(nodes: Sequence[Node], image: int) -> tuple[dict[str, int], int]:
         offsets[node.name], most = offset, max(most, offset + size)
         taken = {name: place for name, place in taken.items() if last.get(name, -1) > number}
     return offsets, most
+
+
+def _read(node: Node) -> tuple[str, ...]:
+    """Inputs whose values are read."""
+    return node.inputs[:1] if isinstance(node, Resize) else node.inputs
 
 
 def _free(taken: Sequence[tuple[int, int]], size: int) -> int:

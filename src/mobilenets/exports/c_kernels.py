@@ -4,7 +4,7 @@ from __future__ import annotations
 
 HEADER = """\
 /* {title}: weights and nodes as constants, written by mobilenets.
-   One image at a time: uint8 h w c in, class probabilities out. Values lie in the arena as float c h w.
+   One image at a time: uint8 h w c in, {gives} out. Values lie in the arena as float c h w.
    {about} */
 #ifndef {NAME}_H
 #define {NAME}_H
@@ -15,17 +15,19 @@ HEADER = """\
 #define {NAME}_CHANNELS {channels}
 #define {NAME}_CLASSES {classes}
 #define {NAME}_NODES {nodes}
+#define {NAME}_OUTPUTS {outputs}   /* floats that {name}_run writes */
 #define {NAME}_ARENA {arena}      /* floats that {name}_run works in */
 
 enum {{ {NAME}_CONVOLUTION, {NAME}_LINEAR, {NAME}_SCALE, {NAME}_ACTIVATION, {NAME}_GLOBAL_POOL, {NAME}_MAX_POOL,
-       {NAME}_MEAN_POOL, {NAME}_ADD, {NAME}_MULTIPLY, {NAME}_CONCAT, {NAME}_SHUFFLE, {NAME}_FLATTEN }};
+       {NAME}_MEAN_POOL, {NAME}_ADD, {NAME}_MULTIPLY, {NAME}_CONCAT, {NAME}_SHUFFLE, {NAME}_RESIZE,
+       {NAME}_PER_ANCHOR, {NAME}_FLATTEN }};
 enum {{ {NAME}_NONE, {NAME}_RELU, {NAME}_RELU6, {NAME}_HSWISH, {NAME}_HSIGMOID, {NAME}_SIGMOID, {NAME}_GELU }};
 
 typedef {weight} {name}_weight;
 
 typedef struct {{
     const char *name;                 /* the node's address */
-    uint8_t kind, function;           /* of the first and the second list above */
+    uint8_t kind, function;           /* of the first and the second list above; of RESIZE, 1: corners are aligned */
     uint8_t inputs_n;
     int16_t inputs[{inputs}];              /* nodes by number; -1 is the normalised image */
     int32_t channels, height, width;  /* of the output */
@@ -41,8 +43,8 @@ extern const {name}_node {name}_nodes[{NAME}_NODES];
 extern const char *const {name}_classes[{NAME}_CLASSES];
 extern const float {name}_factor[{NAME}_CHANNELS], {name}_shift[{NAME}_CHANNELS]; /* pixel * factor + shift */
 
-/* Reads an image, works in `arena` ({NAME}_ARENA floats), writes {NAME}_CLASSES probabilities. */
-void {name}_run(const uint8_t *image, float *arena, float *probabilities);
+/* Reads an image, works in `arena` ({NAME}_ARENA floats), writes {NAME}_OUTPUTS floats: {gives}. */
+void {name}_run(const uint8_t *image, float *arena, float *outputs);
 
 #endif
 """
@@ -107,7 +109,29 @@ static void window(const {name}_node *n, const float *x, int height, int width, 
             }}
 }}
 
-void {name}_run(const uint8_t *image, float *arena, float *probabilities) {{
+static void resize(const {name}_node *n, const float *x, int height, int width, float *y) {{
+    const float tall = n->function ? (n->height > 1 ? (float)(height - 1) / (float)(n->height - 1) : 0.0f)
+                                   : (float)height / (float)n->height;
+    const float wide = n->function ? (n->width > 1 ? (float)(width - 1) / (float)(n->width - 1) : 0.0f)
+                                   : (float)width / (float)n->width;
+    for (int c = 0; c < n->channels; c++, x += (size_t)height * width)
+        for (int i = 0; i < n->height; i++) {{
+            const float row = fmaxf(n->function ? i * tall : (i + 0.5f) * tall - 0.5f, 0.0f);
+            const int top = (int)row, below = top + 1 < height ? top + 1 : top;
+            const float down = row - (float)top;
+            for (int j = 0; j < n->width; j++) {{
+                const float column = fmaxf(n->function ? j * wide : (j + 0.5f) * wide - 0.5f, 0.0f);
+                const int left = (int)column, right = left + 1 < width ? left + 1 : left;
+                const float across = column - (float)left;
+                const float *one = x + (size_t)top * width, *two = x + (size_t)below * width;
+                const float upper = one[left] + (one[right] - one[left]) * across;
+                const float lower = two[left] + (two[right] - two[left]) * across;
+                *y++ = upper + (lower - upper) * down;
+            }}
+        }}
+}}
+
+void {name}_run(const uint8_t *image, float *arena, float *outputs) {{
     const int pixels = {NAME}_SIZE * {NAME}_SIZE;
     for (int c = 0; c < {NAME}_CHANNELS; c++)
         for (int i = 0; i < pixels; i++)
@@ -180,37 +204,58 @@ void {name}_run(const uint8_t *image, float *arena, float *probabilities) {{
                        sizeof(float) * (size_t)area);
             break;
         }}
+        case {NAME}_RESIZE:
+            resize(n, x, height, width, out);
+            break;
+        case {NAME}_PER_ANCHOR: /* c h w to h w c */
+            for (int c = 0; c < channels; c++)
+                for (int i = 0; i < height * width; i++)
+                    out[(size_t)i * channels + c] = x[(size_t)c * height * width + i];
+            break;
         default: /* FLATTEN: the values lie as they should */
             if (out != x) memmove(out, x, sizeof(float) * (size_t)length);
         }}
         y = arena + n->offset;
     }}
-    {probabilities}
+    {ending}
 }}
 """
 
 SOFTMAX = """\
 float most = y[0], sum = 0.0f;
     for (int i = 1; i < {NAME}_CLASSES; i++) most = fmaxf(most, y[i]);
-    for (int i = 0; i < {NAME}_CLASSES; i++) sum += probabilities[i] = expf(y[i] - most);
-    for (int i = 0; i < {NAME}_CLASSES; i++) probabilities[i] /= sum;"""
+    for (int i = 0; i < {NAME}_CLASSES; i++) sum += outputs[i] = expf(y[i] - most);
+    for (int i = 0; i < {NAME}_CLASSES; i++) outputs[i] /= sum;"""
 
-SIGMOID = "for (int i = 0; i < {NAME}_CLASSES; i++) probabilities[i] = 1.0f / (1.0f + expf(-y[i]));"
+SIGMOID = "for (int i = 0; i < {NAME}_CLASSES; i++) outputs[i] = 1.0f / (1.0f + expf(-y[i]));"
+
+PIXELS = """\
+for (int p = 0; p < pixels; p++) {{
+        float most = y[p], sum = 0.0f;
+        for (int i = 1; i < {NAME}_CLASSES; i++) most = fmaxf(most, y[(size_t)i * pixels + p]);
+        for (int i = 0; i < {NAME}_CLASSES; i++)
+            sum += outputs[(size_t)i * pixels + p] = expf(y[(size_t)i * pixels + p] - most);
+        for (int i = 0; i < {NAME}_CLASSES; i++) outputs[(size_t)i * pixels + p] /= sum;
+    }}"""
+
+ANCHORS = """\
+memcpy(outputs, arena + {boxes}, sizeof(float) * {codes});
+    for (int i = 0; i < {NAME}_OUTPUTS - {codes}; i++) outputs[{codes} + i] = 1.0f / (1.0f + expf(-y[i]));"""
 
 MAIN = """\
 #include <stdio.h>
 #include <stdlib.h>
 #include "{header}"
 
-/* Images from stdin to probabilities on stdout, both raw. */
+/* Images from stdin to outputs on stdout, both raw. */
 int main(void) {{
     static uint8_t image[{NAME}_SIZE * {NAME}_SIZE * {NAME}_CHANNELS];
-    static float probabilities[{NAME}_CLASSES];
+    static float outputs[{NAME}_OUTPUTS];
     float *arena = malloc(sizeof(float) * {NAME}_ARENA);
     if (!arena) return 1;
     while (fread(image, sizeof image, 1, stdin) == 1) {{
-        {name}_run(image, arena, probabilities);
-        fwrite(probabilities, sizeof probabilities, 1, stdout);
+        {name}_run(image, arena, outputs);
+        fwrite(outputs, sizeof outputs, 1, stdout);
     }}
     return 0;
 }}

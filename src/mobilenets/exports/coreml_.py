@@ -18,8 +18,9 @@ from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.exports.described import described
 from mobilenets.model import MobileNet, arrays
 from mobilenets.model.deployed import Deployed
-from mobilenets.onnx import IMAGE, PROBABILITIES
+from mobilenets.onnx import IMAGE
 from mobilenets.onnx.weights import Array, chains_of, deployed_weight
+from mobilenets.outputs import output_names
 from mobilenets.precision import Precision
 from mobilenets.runtime.quiet import quiet
 from mobilenets.runtime.session import first_line
@@ -71,7 +72,7 @@ def _converted(ct: Any, model: MobileNet, precision: Precision) -> Any:
         program,
         convert_to="mlprogram",
         inputs=[_input(ct, tuple(sample.shape))],
-        outputs=None if classify else [ct.TensorType(name=PROBABILITIES)],
+        outputs=None if classify else [ct.TensorType(name=name) for name in output_names(info.task)],
         classifier_config=ct.ClassifierConfig(list(info.classes)) if classify else None,
         compute_precision=compute,
         minimum_deployment_target=ct.target.iOS16,
@@ -227,9 +228,5 @@ class _OfPixels(nn.Module):
         super().__init__()
         self.deployed = module
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        deployed = self.deployed
-        network = deployed.network
-        logits = network(pixels * deployed.get_buffer("factor") + deployed.get_buffer("offset"))
-        probabilities: Tensor = network.probabilities(logits)
-        return probabilities
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.deployed.of_pixels(pixels)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.model import MobileNet, deploy, evaluating, normalise
-from mobilenets.onnx import PROBABILITIES
 from mobilenets.onnx.weights import Array
 from mobilenets.runtime.onnxruntime import raw_session
 from mobilenets.runtime.session import Images
@@ -34,7 +32,7 @@ def departure(model: MobileNet, artifact: Path, image: Images, precision: str = 
         case ".onnx":
             return first_departure(model, artifact, image, precision=precision), ""
         case ".xml":
-            return _first(model, image, _openvino_values(artifact, image), precision), ""
+            return _first(model, image, _openvino_values(model, artifact, image), precision), ""
         case ".tflite":
             from mobilenets.exports.litert_values import values_of
 
@@ -74,7 +72,7 @@ def first_departure(
     return _first(model, image, dict(zip(wanted, found, strict=True)), precision, relative)
 
 
-def _openvino_values(artifact: Path, image: Images) -> dict[str, Array]:
+def _openvino_values(model: MobileNet, artifact: Path, image: Images) -> dict[str, Array]:
     import openvino
 
     from mobilenets.runtime.openvino import read_model
@@ -82,7 +80,8 @@ def _openvino_values(artifact: Path, image: Images) -> dict[str, Array]:
     graph = read_model(artifact)
     outputs = [op.output(0) for op in graph.get_ordered_ops() if op.get_type_name() != "Result"]
     floats = [output for output in outputs if output.get_element_type().get_type_name() == "f32"]
-    names = [name for output in floats for name in output.names if name != PROBABILITIES]
+    known = {node.name for node in model.nodes}
+    names = [name for output in floats for name in output.names if name in known]
     graph.add_outputs(names)
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([image])
@@ -158,13 +157,15 @@ def _first_weight(model: MobileNet, artifact: Path) -> str | None:
 
 def _twin(model: MobileNet, image: Images) -> str:
     """What the model's own ONNX file says: if it agrees, the conversion or its runtime departs, not the network."""
+    from mobilenets.exports.likeness import model_outputs
     from mobilenets.exports.onnx_ import serialized
-    from mobilenets.exports.verify import TOLERANCE, probabilities
+    from mobilenets.exports.verify import TOLERANCE
     from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
 
     try:
-        found: Any = OnnxRuntimeSession.open(serialized(model)).run(image)
+        found = OnnxRuntimeSession.open(serialized(model)).outputs(image)
     except MobileNetsError:
         return ""
-    agrees = bool(np.abs(found - probabilities(model, image)).max() <= TOLERANCE)
+    expected = model_outputs(model, image)
+    agrees = all(bool(np.abs(found[name] - expected[name]).max() <= TOLERANCE) for name in found)
     return "; the same network written as ONNX agrees" if agrees else "; the same network written as ONNX departs, too"

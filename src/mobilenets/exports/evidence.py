@@ -14,7 +14,8 @@ from mobilenets.data.splits import Label
 from mobilenets.errors import MobileNetsError
 from mobilenets.exports.census import census
 from mobilenets.exports.formats import format_of
-from mobilenets.exports.verify import Verification, score
+from mobilenets.exports.judging import judge
+from mobilenets.exports.verify import Verification
 from mobilenets.files import write_text
 from mobilenets.latency import Latency, time_session
 from mobilenets.model import MobileNet, versions
@@ -53,7 +54,7 @@ def artifact_part(
     )  # fmt: skip
 
 
-def measured(path: Path, images: Images, labels: Sequence[Label] | None) -> dict[str, Any]:
+def measured(model: MobileNet, path: Path, images: Images, labels: Sequence[Label] | None) -> dict[str, Any]:
     """Latency, and score where there are labels, of a file in its own runtime; nothing where none runs it here."""
     if path.suffix not in SUFFIXES:
         return {}
@@ -62,7 +63,10 @@ def measured(path: Path, images: Images, labels: Sequence[Label] | None) -> dict
         latency = time_session(session, runs=50, limit_s=1.0)
         if labels is None:
             return {"latency": latency}
-        return {"latency": latency, "metric": score(session.run(images), labels, session.task), "images": len(images)}
+        scored = judge(model.network, model.info.task, model.info.classes)
+        for start in range(0, len(images), 16):
+            scored.add(session.outputs(images[start : start + 16]), labels[start : start + 16])
+        return {"latency": latency, "metric": scored.metric(), "images": len(images)}
     except MobileNetsError:
         return {}
 

@@ -23,6 +23,7 @@ class Format:
         precisions: what it can hold.
         beside: suffixes of the files that belong to it.
         weights_only: int8 means its weights, which wants no images; activations stay in float.
+        inside: whether boxes and masks can be made inside the file; else its outputs are raw.
     """
 
     name: FormatName
@@ -31,13 +32,14 @@ class Format:
     precisions: tuple[Precision, ...]
     beside: tuple[str, ...] = ()
     weights_only: bool = False
+    inside: bool = False
 
 
 FORMATS: dict[str, Format] = {
     format.suffix: format
     for format in (
-        Format("onnx", "ONNX", ".onnx", ("fp32", "fp16", "int8")),
-        Format("openvino", "OpenVINO IR", ".xml", ("fp32", "fp16", "int8"), beside=(".bin",)),
+        Format("onnx", "ONNX", ".onnx", ("fp32", "fp16", "int8"), inside=True),
+        Format("openvino", "OpenVINO IR", ".xml", ("fp32", "fp16", "int8"), beside=(".bin",), inside=True),
         Format("litert", "LiteRT", ".tflite", ("fp32", "fp16", "int8")),
         Format("executorch", "ExecuTorch", ".pte", ("fp32", "int8")),
         Format("coreml", "Core ML", ".mlpackage", ("fp32", "fp16", "int8"), weights_only=True),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, MobileNetsError
 from mobilenets.exports import c_kernels
+from mobilenets.outputs import PROBABILITIES, Outputs
 from mobilenets.runtime.session import Images, Probabilities
+from mobilenets.table import json as table_json
+from mobilenets.table.lower import lower
+from mobilenets.table.nodes import outputs as outputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +29,29 @@ class Run:
     """What came out of a process.
 
     Attributes:
-        probabilities: (n, classes); None where this machine cannot run the format.
+        outputs: by name, see `mobilenets.outputs`; None where this machine cannot run the format.
         runtime: name and version, or why nothing ran.
         precision: of the file, as the runtime was asked to compute it.
         batch: images that the file takes at once; None for any number.
         metadata: what the file says of itself.
     """
 
-    probabilities: Probabilities | None
+    outputs: Outputs | None
     runtime: str
     precision: str
     batch: int | None
     metadata: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def probabilities(self) -> Probabilities | None:
+        """Of classes, where the file gives them."""
+        return None if self.outputs is None else self.outputs.get(PROBABILITIES)
+
 
 def run_fresh(
     artifact: Path, images: Images, *, runtime: str | None = None, precision: str | None = None, threads: int = 1
 ) -> Run:
-    """Class probabilities of uint8 images (n, h, w, c), by an artifact in a process of its own.
+    """What an artifact gives for uint8 images (n, h, w, c) in a process of its own.
 
     Args:
         artifact: an exported file of any format that a runtime here can read.
@@ -58,13 +68,14 @@ def run_fresh(
         folder = Path(name)
         np.save(folder / "images.npy", images)
         command = [sys.executable, "-m", "mobilenets.runtime.worker", str(artifact), str(folder / "images.npy")]
-        command += [str(folder / "out.npy"), "--threads", str(threads)]
+        command += [str(folder / "out.npz"), "--threads", str(threads)]
         command += ["--runtime", runtime] if runtime else []
         command += ["--precision", precision] if precision else []
         process = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment())
         about = _answer(artifact, process)
-        probabilities = np.load(folder / "out.npy")
-    return Run(probabilities, about["runtime"], about["precision"], about["batch"], about["metadata"])
+        with np.load(folder / "out.npz") as found:
+            outputs = dict(found)
+    return Run(outputs, about["runtime"], about["precision"], about["batch"], about["metadata"])
 
 
 def _environment() -> dict[str, str]:
@@ -123,6 +134,20 @@ def run_c(artifact: Path, images: Images) -> Run:
             raise CheckpointError(f"{artifact}: {cc} cannot compile it: {first}")
         ran = subprocess.run([str(program)], check=False, input=images.tobytes(), capture_output=True)
     found = np.frombuffer(ran.stdout, np.float32)
-    if ran.returncode or len(found) == 0 or len(found) % len(images):
+    shapes = raw_shapes(metadata)
+    sizes = [int(np.prod(shape)) for shape in shapes.values()]
+    if ran.returncode or len(found) != len(images) * sum(sizes):
         raise CheckpointError(f"{artifact}: the compiled program ended with code {ran.returncode}.")
-    return Run(found.reshape(len(images), -1), f"{Path(cc).name} -O2", precision, 1, metadata)
+    parts = np.split(found.reshape(len(images), -1), np.cumsum(sizes)[:-1], axis=1)
+    values = zip(shapes.items(), parts, strict=True)
+    outputs: Outputs = {name: part.reshape(-1, *shape) for (name, shape), part in values}
+    return Run(outputs, f"{Path(cc).name} -O2", precision, 1, metadata)
+
+
+def raw_shapes(metadata: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a raw file's outputs, without the batch, by name."""
+    network = table_json.from_dict(json.loads(metadata["table"]))
+    names = json.loads(metadata["outputs"])
+    ends = outputs_of(lower(network))
+    shapes = [(network.classes,)] if network.task == "classify" else [node.shape for node in ends]
+    return dict(zip(names, shapes, strict=True))

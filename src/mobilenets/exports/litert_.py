@@ -16,6 +16,7 @@ from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
 from mobilenets.model import MobileNet
 from mobilenets.model.deployed import Deployed
+from mobilenets.outputs import output_names
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.litert import LABELS, METADATA
 from mobilenets.runtime.quiet import quiet
@@ -47,6 +48,8 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
             converted.export(str(path))
             if precision == "fp16":
                 path.write_bytes(_halved(path))
+            if len(names := output_names(network.task)) > 1:
+                path.write_bytes(_named(path, names))
     except ImportError as error:
         raise MissingExtraError("litert-torch", "litert", purpose="writing .tflite files") from error
     append_metadata(path, described(model, precision))
@@ -67,6 +70,20 @@ def _already_quantized() -> Any:
 
     chosen = get_symmetric_quantization_config(is_per_channel=True)
     return QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(chosen))
+
+
+def _named(path: Path, names: tuple[str, ...]) -> bytes:
+    """The file with its outputs named in its signature, where the converter numbers them."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    for output in model.signatureDefs[0].outputs:
+        number = int(output.name.decode().removeprefix("output_"))
+        output.name = names[number].encode()
+    builder = flatbuffers.Builder(path.stat().st_size)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 def _halved(path: Path) -> bytes:

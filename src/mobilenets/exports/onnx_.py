@@ -12,21 +12,38 @@ from typing import Any
 import numpy as np
 
 from mobilenets.exports.described import described
+from mobilenets.exports.postprocess import Postprocess
 from mobilenets.model import MobileNet, arrays
 from mobilenets.onnx import to_onnx
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.session import Images
+from mobilenets.table.rows import Network
 
 
-def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:
-    """Write an `.onnx` file."""
-    path.write_bytes(serialized(model, precision, calibration, scheme))
+def write(
+    model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme,
+    inside: Postprocess | None = None,
+) -> None:  # fmt: skip
+    """Write an `.onnx` file, with post-processing `inside` or raw."""
+    data = serialized(model, precision, calibration, scheme)
+    path.write_bytes(data if inside is None else ended(data, model.network, inside))
+
+
+def ended(data: bytes, network: Network, inside: Postprocess) -> bytes:
+    """The bytes of a raw file with post-processing behind it."""
+    import onnx
+    from mobilenets.exports.onnx_inside import add_postprocess
+
+    proto = onnx.load_from_string(data)
+    add_postprocess(proto, network, inside)
+    made: bytes = proto.SerializeToString()
+    return made
 
 
 def serialized(
     model: MobileNet, precision: Precision = "fp32", calibration: Images | None = None, scheme: Scheme | None = None
 ) -> bytes:
-    """The bytes of an `.onnx` file; what OpenVINO's files are made from, too."""
+    """The bytes of a raw `.onnx` file; what OpenVINO's files are made from, too."""
     proto = _proto(model, precision)
     if precision == "fp16":
         halve_weights(proto)

@@ -13,7 +13,9 @@ from typing import Any
 
 from mobilenets.errors import MissingExtraError
 from mobilenets.exports.described import described
-from mobilenets.exports.onnx_ import serialized
+from mobilenets.exports.onnx_ import ended, serialized
+from mobilenets.exports.postprocess import Postprocess
+from mobilenets.exports.postprocess import described as ending
 from mobilenets.model import MobileNet
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.openvino import SECTION, read_model
@@ -21,8 +23,11 @@ from mobilenets.runtime.quiet import quiet
 from mobilenets.runtime.session import Images
 
 
-def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme) -> None:
-    """Write an `.xml` and a `.bin` file.
+def write(
+    model: MobileNet, path: Path, *, precision: Precision, calibration: Images | None, scheme: Scheme,
+    inside: Postprocess | None = None,
+) -> None:  # fmt: skip
+    """Write an `.xml` and a `.bin` file, with post-processing `inside` or raw.
 
     Raises:
         MissingExtraError: OpenVINO (or NNCF, for int8) is not installed.
@@ -32,7 +37,7 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
             import openvino
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino", purpose="writing OpenVINO IR") from error
-    graph = _converted(model)
+    graph = _converted(model, inside)
     if precision == "int8":
         from mobilenets.quantization.openvino_nncf import quantize_openvino
 
@@ -42,15 +47,17 @@ def write(model: MobileNet, path: Path, *, precision: Precision, calibration: Im
             shape = graph.input(0).get_partial_shape()
             shape[0] = 1
             graph.reshape(shape)
-    for key, value in described(model, precision).items():
+    said = described(model, precision) | ({} if inside is None else ending(model.network, inside))
+    for key, value in said.items():
         graph.set_rt_info(value, [SECTION, key])
     with quiet():
         openvino.save_model(graph, str(path), compress_to_fp16=precision == "fp16")
 
 
-def _converted(model: MobileNet) -> Any:
+def _converted(model: MobileNet, inside: Postprocess | None) -> Any:
     """The network as an `openvino.Model`; height and width are fixed, the number of images is free."""
     with tempfile.TemporaryDirectory() as folder:
         twin = Path(folder) / "model.onnx"
-        twin.write_bytes(serialized(model))
+        data = serialized(model)
+        twin.write_bytes(data if inside is None else ended(data, model.network, inside))
         return read_model(twin)

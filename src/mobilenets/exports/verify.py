@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from mobilenets.data.splits import Label, classes_in
+from mobilenets.data.splits import Label
 from mobilenets.errors import MisuseError
 from mobilenets.exports.formats import FORMATS
 from mobilenets.exports.fresh import Run, run_c, run_fresh
-from mobilenets.metrics import METRICS, SPOKEN, Task, mean_average_precision
-from mobilenets.model import MobileNet, evaluating, normalise
+from mobilenets.exports.judging import judge
+from mobilenets.exports.likeness import CLOSENESS, Likeness, model_outputs
+from mobilenets.exports.postprocess import thresholds_of
+from mobilenets.exports.samples import spread
+from mobilenets.metrics import METRICS, SPOKEN, Task
+from mobilenets.model import MobileNet
 from mobilenets.onnx import metadata as metadata_of
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.runtime.session import Images, Probabilities
+from mobilenets.table.lower import lower
+from mobilenets.table.nodes import outputs as outputs_of
 
 TOLERANCE = 1e-4
 """Largest allowed difference between class probabilities in float32."""
@@ -27,11 +32,21 @@ TOLERANCE = 1e-4
 TOLERANCES = {"fp32": TOLERANCE, "fp16": 2e-2}
 """The same by precision: 16 bits hold 3 digits, and a network's layers add up what is rounded away."""
 
-AGREEMENT = 0.9
-"""Part of the images on which an int8 artifact must name the model's class, where labels cannot tell."""
+CODES = 10.0
+"""Box codes may differ by so many times as much: they are ten times as far from an anchor as a box is, in its sides."""
 
-MAX_DROP = 0.01
-"""Largest allowed loss of the task's metric in int8, on labelled images."""
+AGREEMENT = 0.9
+"""Part of the images on which an int8 artifact must name the model's class, where labels cannot tell; of the model's
+boxes, or of all pixels, that it must give, too."""
+
+AGREEMENTS = {"fp32": 0.99, "fp16": 0.95}
+"""The same of boxes and pixels that are made inside a float file: near a threshold the last digit decides."""
+
+MAX_DROP, MAX_DROP_HEADS = 0.01, 0.02
+"""Largest allowed loss of the task's metric in int8, on labelled images; of AP and mIoU."""
+
+PROOF_BYTES = 1 << 28
+"""Most of raw outputs that a proof holds in memory: masks of large images are many bytes."""
 
 Rule = Literal["probabilities", "agreement", "metric", "specification"]
 """What was asked of an artifact."""
@@ -41,14 +56,16 @@ Rule = Literal["probabilities", "agreement", "metric", "specification"]
 class Verification:
     """Outcome of a comparison.
 
-    fp32 and fp16 are judged by `probabilities`; int8 by the task's `metric` where labelled images were given, else by
-    the `agreement` of the most probable class. Core ML is judged by its `specification`: nothing here runs it.
+    fp32 and fp16 are judged by `probabilities` (and box codes), or by the `agreement` of boxes or pixels where these
+    are made inside the file; int8 by the task's `metric` where labelled images were given, else by the `agreement` of
+    the most probable class, of boxes or of pixels. Core ML is judged by its `specification`: nothing here runs it.
 
     Attributes:
         images: how many went through both; 0 where nothing ran.
         max_difference: largest absolute difference between class probabilities.
         tolerance: what was allowed of it, by the rule `probabilities`.
-        top1_agreement: part of the images on which both name the same class.
+        top1_agreement: part of the images on which both name the same class; of a detector's boxes, of a segmenter's
+            pixels.
         first_departure: the first node whose values differ, where the artifact failed and it can be told.
         rule: what was asked.
         runtime: what ran it, or why nothing did.
@@ -59,6 +76,9 @@ class Verification:
         max_drop: largest allowed loss of it, by the rule `metric`.
         problems: what else is wrong: metadata that are not the model's, a specification that is not.
         remark: why the first node to depart cannot be told, where it cannot.
+        task: of the model.
+        code_difference: largest absolute difference between a detector's box codes; `CODES` times the tolerance is
+            allowed.
     """
 
     images: int
@@ -76,6 +96,8 @@ class Verification:
     max_drop: float = MAX_DROP
     problems: tuple[str, ...] = ()
     remark: str = ""
+    task: Task = "classify"
+    code_difference: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -84,7 +106,7 @@ class Verification:
             return False
         match self.rule:
             case "probabilities":
-                return self.max_difference <= self.tolerance
+                return self.max_difference <= self.tolerance and self.code_difference <= CODES * self.tolerance
             case "agreement":
                 return self.top1_agreement >= self.floor
             case "metric":
@@ -109,7 +131,7 @@ class Verification:
                 return self._of_probabilities()
             case "agreement":
                 allowed = "" if self.passed else f", at least {self.floor:.0%} wanted"
-                return f"names the model's class on {self.top1_agreement:.1%} of {self.images} images{allowed}"
+                return f"{self._agreed()}{allowed}"
             case "metric":
                 assert self.metric is not None
                 allowed = "" if self.passed else f", {self.max_drop:.1%} less allowed"
@@ -120,12 +142,28 @@ class Verification:
             case "specification":
                 return f"{self.runtime}; its specification is {'as it should be' if self.passed else 'wrong'}"
 
+    def _agreed(self) -> str:
+        match self.task:
+            case "classify" | "multi-label":
+                return f"names the model's class on {self.top1_agreement:.1%} of {self.images} images"
+            case "detect":
+                return f"{self.top1_agreement:.1%} of the boxes are the model's, on {self.images} images"
+            case "segment":
+                return f"{self.top1_agreement:.1%} of the pixels have the model's class, on {self.images} images"
+
     def _of_probabilities(self) -> str:
-        if self.max_difference <= self.tolerance:
-            return f"largest probability difference {self.max_difference:.1e} on {self.images} images"
+        codes = f", of box codes {self.code_difference:.1e}" if self.task == "detect" else ""
+        if self.passed or self.problems:
+            return f"largest probability difference {self.max_difference:.1e}{codes} on {self.images} images"
+        allowed = f"{self.tolerance:.0e}" + (f" and {CODES * self.tolerance:.0e}" if codes else "")
+        agreement = (
+            f"top-1 agreement {self.top1_agreement:.1%}"
+            if self.task in ("classify", "multi-label")
+            else (self._agreed())
+        )
         return (
-            f"largest probability difference {self.max_difference:.1e} on {self.images} images, allowed "
-            f"{self.tolerance:.0e}, top-1 agreement {self.top1_agreement:.1%}"
+            f"largest probability difference {self.max_difference:.1e}{codes} on {self.images} images, allowed "
+            f"{allowed}, {agreement}"
         )
 
 
@@ -136,8 +174,8 @@ def verify(
     *,
     tolerance: float | None = None,
     labels: Sequence[Label] | None = None,
-    floor: float = AGREEMENT,
-    max_drop: float = MAX_DROP,
+    floor: float | None = None,
+    max_drop: float | None = None,
     runtime: str | None = None,
 ) -> Verification:
     """Reload an artifact in a fresh process and compare it with the model it was made from.
@@ -145,12 +183,12 @@ def verify(
     Args:
         model: the PyTorch model.
         artifact: the file, reloaded from disk in its own runtime.
-        images: uint8 (n, h, w, c), preprocessed to the model's resolution.
+        images: uint8 (n, h, w, c), preprocessed to the model's resolution. Of a segmenter with large raw outputs, as
+            many of them, evenly, as fit in `PROOF_BYTES`.
         tolerance: largest allowed difference between probabilities; by the file's precision unless given.
-        labels: of the images, as class numbers (several an image, where it may have several): int8 is then judged by
-            the task's metric.
-        floor: smallest allowed agreement of int8 with the model, without labels.
-        max_drop: largest allowed loss of the metric in int8, with labels.
+        labels: of the images, as the task has them: int8 is then judged by the task's metric.
+        floor: smallest allowed agreement with the model; by the file's precision unless given.
+        max_drop: largest allowed loss of the metric in int8, with labels; by the task unless given.
         runtime: one that reads the format; None takes its own.
 
     Raises:
@@ -158,43 +196,76 @@ def verify(
         MissingExtraError: the runtime is not installed.
         CheckpointError: the artifact cannot be loaded.
     """
-    artifact = Path(artifact)
+    artifact, task = Path(artifact), model.info.task
     _check(images, model.network.resolution)
+    chosen = _affordable(model, len(images))
+    images = images[chosen]
+    labels = None if labels is None else [labels[i] for i in chosen]
     run = _run(model, artifact, images, runtime)
     problems = wrong_metadata(model, run.metadata)
-    if run.probabilities is None:
+    if run.outputs is None:
         return _by_specification(model, artifact, run, problems)
-    expected = probabilities(model, images)
-    difference = float(np.abs(expected - run.probabilities).max())
-    int8 = run.precision.startswith("int8")
-    rule: Rule = "probabilities" if not int8 else "agreement" if labels is None else "metric"
-    metric = None
-    if labels is not None:
-        metric = (score(expected, labels, model.info.task), score(run.probabilities, labels, model.info.task))
-    allowed = tolerance if tolerance is not None else TOLERANCES.get(run.precision.partition("+")[0], TOLERANCE)
+    precision = run.precision.partition("+")[0]
+    inside = run.metadata.get("postprocess") == "inside"
+    compared, metric = _compared(model, run, images, labels)
+    rule: Rule = "agreement" if inside else "probabilities"
+    if precision == "int8":
+        rule = "agreement" if labels is None else "metric"
     result = Verification(
-        len(images),
-        difference,
-        allowed,
-        float((expected.argmax(1) == run.probabilities.argmax(1)).mean()),
-        None,
-        rule,
-        run.runtime,
-        run.precision,
-        run.batch,
-        floor,
-        metric,
-        METRICS[model.info.task],
-        max_drop,
-        problems,
+        images=len(images),
+        max_difference=compared.difference,
+        tolerance=tolerance if tolerance is not None else TOLERANCES.get(precision, TOLERANCE),
+        top1_agreement=compared.agreement,
+        rule=rule,
+        runtime=run.runtime,
+        precision=run.precision,
+        batch=run.batch,
+        floor=AGREEMENTS.get(precision, AGREEMENT) if floor is None else floor,
+        metric=metric,
+        metric_name=METRICS[task],
+        max_drop=allowed_drop(task) if max_drop is None else max_drop,
+        problems=problems,
+        task=task,
+        code_difference=compared.code_difference,
     )
     if result.passed or problems:
         return result
     from mobilenets.exports.departures import departure
 
-    worst = int(np.nan_to_num(np.abs(expected - run.probabilities), nan=np.inf).max(1).argmax())
-    address, remark = departure(model, artifact, images[worst][None], run.precision)
+    address, remark = departure(model, artifact, images[compared.worst][None], run.precision)
     return replace(result, first_departure=address, remark=remark)
+
+
+def allowed_drop(task: Task) -> float:
+    """What int8 may lose of a task's metric unless told otherwise."""
+    return MAX_DROP_HEADS if task in ("detect", "segment") else MAX_DROP
+
+
+def _affordable(model: MobileNet, count: int) -> list[int]:
+    """Which of the images are compared: all, or as many, evenly, as a segmenter's raw outputs leave room for."""
+    each = sum(4 * int(np.prod(node.shape)) for node in outputs_of(lower(model.network)))
+    most = max(1, PROOF_BYTES // each)
+    return list(spread(range(count), most))
+
+
+def _compared(
+    model: MobileNet, run: Run, images: Images, labels: Sequence[Label] | None
+) -> tuple[Likeness, tuple[float, float] | None]:
+    """The artifact's answers beside the model's, and both scores where there are labels."""
+    assert run.outputs is not None
+    task, classes = model.info.task, model.info.classes
+    close = CLOSENESS.get(run.precision.partition("+")[0], CLOSENESS["fp16"])
+    compared = Likeness(model, close, thresholds_of(run.metadata))
+    judges = judge(model.network, task, classes), judge(model.network, task, classes)
+    for start in range(0, len(images), 16):
+        part = slice(start, start + 16)
+        expected = model_outputs(model, images[part])
+        found = {name: value[part] for name, value in run.outputs.items()}
+        compared.add(expected, found)
+        if labels is not None:
+            for each, outputs in zip(judges, (expected, found), strict=True):
+                each.add(outputs, labels[part])
+    return compared, None if labels is None else (judges[0].metric(), judges[1].metric())
 
 
 def _run(model: MobileNet, artifact: Path, images: Images, runtime: str | None) -> Run:
@@ -217,7 +288,7 @@ def _by_specification(model: MobileNet, artifact: Path, run: Run, problems: tupl
         problems = (*problems, *wrong(model, artifact))
     return Verification(
         0, 0.0, 0.0, 0.0, rule="specification", runtime=run.runtime, precision=run.precision, batch=run.batch,
-        problems=problems,
+        problems=problems, task=model.info.task,
     )  # fmt: skip
 
 
@@ -249,20 +320,4 @@ def _check(images: Images, size: int) -> None:
 
 def probabilities(model: MobileNet, images: Images) -> Probabilities:
     """The model's class probabilities (n, classes) of uint8 images (n, h, w, c)."""
-    with evaluating(model), torch.inference_mode():
-        parts = [
-            model.probabilities(model(normalise(torch.from_numpy(images[i : i + 16]), model.info.preprocessing)))
-            for i in range(0, len(images), 16)
-        ]
-    found: Probabilities = torch.cat(parts).numpy()
-    return found
-
-
-def score(found: Probabilities, labels: Sequence[Label], task: Task) -> float:
-    """The task's metric of class probabilities: top-1 accuracy, or mean average precision."""
-    truth: NDArray[np.float64] = np.zeros(found.shape)
-    for row, label in zip(truth, labels, strict=True):
-        row[list(classes_in(label))] = 1.0
-    if task == "multi-label":
-        return mean_average_precision(truth, found)
-    return float(truth[np.arange(len(found)), found.argmax(1)].mean())
+    return model_outputs(model, images)[PROBABILITIES]

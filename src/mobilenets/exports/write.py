@@ -7,11 +7,11 @@ from pathlib import Path
 
 from mobilenets.errors import ExportError, MisuseError, MobileNetsError
 from mobilenets.exports.formats import Format, check_precision, format_of
+from mobilenets.exports.postprocess import Postprocess
 from mobilenets.exports.whole import replacing_artifact
 from mobilenets.model import MobileNet, evaluating
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.session import Images, first_line
-from mobilenets.table.checks import need_classifier
 
 
 def write(
@@ -21,6 +21,7 @@ def write(
     precision: Precision = "fp32",
     calibration: Images | None = None,
     scheme: Scheme = Scheme(),  # noqa: B008 - frozen
+    postprocess: Postprocess = Postprocess(),  # noqa: B008 - frozen
 ) -> None:
     """Write a deployable file, whole or not at all; nothing is proven yet (`export` does both).
 
@@ -30,6 +31,7 @@ def write(
         precision: of weights (fp16), or of weights and activations (int8).
         calibration: uint8 (n, h, w, c) images that activation ranges are taken from; int8 wants some.
         scheme: how int8 is made.
+        postprocess: whether boxes or masks are made inside the file, where the format can, and by which thresholds.
 
     Raises:
         UnknownNameError: a suffix that no format has, or no such precision.
@@ -39,7 +41,7 @@ def write(
     """
     format = checked(path, precision, has_images=calibration is not None and len(calibration) > 0)
     with replacing_artifact(path) as temporary:
-        write_as(format, model, temporary, precision, calibration, scheme)
+        write_as(format, model, temporary, precision, calibration, scheme, postprocess)
 
 
 def checked(path: Path, precision: Precision, *, has_images: bool) -> Format:
@@ -70,13 +72,14 @@ def check_images(plan: Sequence[tuple[Format, Precision]], *, has_images: bool) 
 
 
 def write_as(
-    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
-) -> None:
+    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme,
+    postprocess: Postprocess,
+) -> None:  # fmt: skip
     """Write one format at a path that may be left half written; the model is left as it was."""
-    need_classifier(model.network, "export")
+    inside = postprocess.within(format, model.network)
     try:
         with evaluating(model):
-            _write_as(format, model, path, precision, calibration, scheme)
+            _write_as(format, model, path, precision, calibration, scheme, postprocess if inside else None)
     except (MobileNetsError, OSError, MemoryError):
         raise
     except Exception as error:  # whatever a converter raises
@@ -86,17 +89,18 @@ def write_as(
 
 
 def _write_as(
-    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme
-) -> None:
+    format: Format, model: MobileNet, path: Path, precision: Precision, calibration: Images | None, scheme: Scheme,
+    inside: Postprocess | None,
+) -> None:  # fmt: skip
     match format.name:
         case "onnx":
             from mobilenets.exports import onnx_
 
-            onnx_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+            onnx_.write(model, path, precision=precision, calibration=calibration, scheme=scheme, inside=inside)
         case "openvino":
             from mobilenets.exports import openvino_
 
-            openvino_.write(model, path, precision=precision, calibration=calibration, scheme=scheme)
+            openvino_.write(model, path, precision=precision, calibration=calibration, scheme=scheme, inside=inside)
         case "litert":
             from mobilenets.exports import litert_
 

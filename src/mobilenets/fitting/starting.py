@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
@@ -13,7 +12,7 @@ from mobilenets.model import load
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
 from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Dense
-from mobilenets.training.start import Start, begin_from, calibrate, suit_anchors
+from mobilenets.training.start import Start, begin_for, calibrate
 from mobilenets.weights import pretrained, published_for
 
 
@@ -50,7 +49,6 @@ class Starts:
         else:
             start = self.start(candidate)
             self.begun[candidate.label] = start.source
-            suit_anchors(start, self.folder, note=self.note_once)
             calibrate(start, train)
             warm = Finetune if start.source is not None else Recipe
             kind = Dense if self.folder.task in ("detect", "segment") else warm
@@ -74,15 +72,14 @@ class Starts:
 
     def start(self, candidate: Candidate) -> Start:
         """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
-        arguments = (candidate.network, self.folder.classes)
-        options: Any = {"task": self.folder.task, "seed": self.seed, "note": self.note_once}
+        network, folder = candidate.network, self.folder
         try:
-            return begin_from(*arguments, self.source, **options)
+            return begin_for(network, folder, self.source, seed=self.seed, note=self.note_once)
         except (MisuseError, CheckpointError) as error:
             if self.source == "imagenet" or not Path(self.source).is_file():
                 raise
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
-            return begin_from(*arguments, "none", **options)
+            return begin_for(network, folder, "none", seed=self.seed, note=self.note_once)
 
     def source_of(self, candidate: Candidate) -> str | None:
         """Where the weights that a candidate's training began from come from; None for random ones."""

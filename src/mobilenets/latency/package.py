@@ -13,6 +13,7 @@ LIGHT = (
     "errors.py",
     "files.py",
     "metrics/*.py",
+    "outputs.py",
     "precision.py",
     "preprocessing.py",
     "runtime/*.py",

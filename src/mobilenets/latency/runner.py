@@ -208,7 +208,7 @@ def _load(command: Reply, sessions: dict[str, Any]) -> Reply:
         path, threads=command["threads"], runtime=command["runtime"], precision=command["precision"]
     )
     loaded = time.perf_counter()
-    session.run(_image(session))
+    session.outputs(_image(session))
     first = time.perf_counter()
     sessions[command["model"]] = session
     return {
@@ -230,7 +230,7 @@ def _image(session: Any) -> Any:
 def _time(command: Reply, session: Any) -> Reply:
     image = _image(session)
     times = time_runs(
-        lambda: session.run(image),
+        lambda: session.outputs(image),
         runs=command["runs"],
         warmup_s=command["warmup_s"],
         limit_s=command["limit_s"],
@@ -244,8 +244,10 @@ def _run(command: Reply, session: Any) -> Reply:
     import numpy as np
 
     data = (Path(command["place"]) / command["files"][0][0]).read_bytes()
-    found = session.run(np.frombuffer(data, np.uint8).reshape(command["shape"]))
-    return {"shape": list(found.shape), "values": found.ravel().tolist()}
+    found = session.outputs(np.frombuffer(data, np.uint8).reshape(command["shape"]))
+    return {
+        "outputs": {name: {"shape": value.shape, "values": value.ravel().tolist()} for name, value in found.items()}
+    }
 
 
 def _answer(out: BinaryIO, reply: Reply) -> None:

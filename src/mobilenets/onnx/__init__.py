@@ -1,11 +1,10 @@
 """The ONNX writer: nodes plus weights, without torch."""
 
 from mobilenets.onnx.weights import chains_of, deployed_weight, fold, fold_branches, random_weights
-from mobilenets.onnx.writer import IMAGE, PROBABILITIES, metadata, to_onnx
+from mobilenets.onnx.writer import IMAGE, metadata, to_onnx
 
 __all__ = [
     "IMAGE",
-    "PROBABILITIES",
     "chains_of",
     "deployed_weight",
     "fold",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.onnx.calibration import Ranges, calibrate
 from mobilenets.onnx.weights import chains_of
-from mobilenets.onnx.writer import PROBABILITIES
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.precision import Scheme
 from mobilenets.table import json as table_json
 from mobilenets.table.folding import folded_into

@@ -17,6 +17,7 @@ import numpy as np
 
 from mobilenets.metrics import Task
 from mobilenets.onnx.weights import NORM_KEYS, Array, chains_of, deployed_weight
+from mobilenets.outputs import BOXES, PROBABILITIES, SCORES, output_names
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import json as table_json
 from mobilenets.table.folding import folded_into
@@ -53,8 +54,9 @@ from mobilenets.table.rows import Act, Network
 
 OPSET = 17
 IR_VERSION = 9
-IMAGE, PROBABILITIES = "image", "probabilities"
-BOXES, SCORES = "boxes", "scores"
+IMAGE = "image"
+SOFTMAX = "softmax"
+"""Names of a segmenter's last steps begin with it, up to its probabilities."""
 
 
 @dataclass
@@ -147,7 +149,8 @@ def metadata(network: Network, preprocessing: Preprocessing, classes: tuple[str,
         "table": json.dumps(table_json.to_dict(network)),
         "classes": json.dumps(list(classes), ensure_ascii=False),
         "preprocessing": json.dumps(preprocessing.to_dict()),
-    }
+        "outputs": json.dumps(output_names(task)),
+    } | ({"postprocess": "outside"} if task in ("detect", "segment") else {})
 
 
 def _normalise(graph: _Graph, network: Network, preprocessing: Preprocessing) -> None:
@@ -357,12 +360,12 @@ def _answer(graph: _Graph, ends: Sequence[Node], task: Task, classes: int) -> di
 
 def _softmax_of_pixels(graph: _Graph, logits: str) -> None:
     """Softmax over a map's classes, step by step: ONNX Runtime's own over that axis takes 14 times as long."""
-    classes = graph.constant("softmax.classes", np.array([1], np.int64))
-    graph.op("ReduceMax", [logits], "softmax.max", axes=[1], keepdims=1)
-    graph.op("Sub", [logits, "softmax.max"], "softmax.below")
-    graph.op("Exp", ["softmax.below"], "softmax.exp")
-    graph.op("ReduceSum", ["softmax.exp", classes], "softmax.sum", keepdims=1)
-    graph.op("Div", ["softmax.exp", "softmax.sum"], PROBABILITIES)
+    classes = graph.constant(f"{SOFTMAX}.classes", np.array([1], np.int64))
+    graph.op("ReduceMax", [logits], f"{SOFTMAX}.max", axes=[1], keepdims=1)
+    graph.op("Sub", [logits, f"{SOFTMAX}.max"], f"{SOFTMAX}.below")
+    graph.op("Exp", [f"{SOFTMAX}.below"], f"{SOFTMAX}.exp")
+    graph.op("ReduceSum", [f"{SOFTMAX}.exp", classes], f"{SOFTMAX}.sum", keepdims=1)
+    graph.op("Div", [f"{SOFTMAX}.exp", f"{SOFTMAX}.sum"], PROBABILITIES)
 
 
 def _resize(graph: _Graph, node: Resize) -> None:

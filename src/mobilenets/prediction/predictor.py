@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
-from mobilenets.onnx import PROBABILITIES, metadata
+from mobilenets.onnx import metadata
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import SUFFIXES, open_artifact
 

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.outputs import Outputs
 from mobilenets.runtime.quiet import quiet
-from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line, in_batches
+from mobilenets.runtime.session import (
+    Description,
+    Images,
+    Probabilities,
+    existing,
+    first_line,
+    in_batches,
+    probabilities_of,
+)
 
 METADATA = "mobilenets_metadata"
 """The method that gives our metadata: one JSON object of texts by name."""
@@ -30,6 +39,7 @@ class ExecuTorchSession:
         about = Description.of(metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision
+        self._names = about.outputs
         self.batch: int | None = int(self._method.metadata.input_tensor_meta(0).sizes()[0])
 
     @classmethod
@@ -61,18 +71,19 @@ class ExecuTorchSession:
             raise CheckpointError(f"{path}: ExecuTorch cannot load it: {first_line(error)}") from error
         return session
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
+        return probabilities_of(self.outputs(images))
+
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name."""
         return in_batches(self._run, images, self.batch or 1)
 
-    def _run(self, images: Images) -> Any:
+    def _run(self, images: Images) -> Outputs:
         import torch
 
-        return self._method.execute([torch.from_numpy(images)])[0].numpy()
+        found = self._method.execute([torch.from_numpy(images)])
+        return {name: value.numpy() for name, value in zip(self._names, found, strict=True)}
 
 
 def _metadata_of(program: Any) -> dict[str, str]:

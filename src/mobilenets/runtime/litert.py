@@ -11,8 +11,17 @@ from typing import Any
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.outputs import Outputs
 from mobilenets.runtime.quiet import quiet
-from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line, in_batches
+from mobilenets.runtime.session import (
+    Description,
+    Images,
+    Probabilities,
+    existing,
+    first_line,
+    in_batches,
+    probabilities_of,
+)
 
 METADATA, LABELS = "mobilenets.json", "labels.txt"
 """Files in the archive: all metadata, texts by name; the class names, a line each."""
@@ -31,9 +40,10 @@ class LiteRtSession:
         about = Description.of(metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision
+        self._names = about.outputs
         source = interpreter.get_input_details()[0]
         self._input: int = source["index"]
-        self._output: int = interpreter.get_output_details()[0]["index"]
+        self._outputs = _places(interpreter, about.outputs)
         self.batch: int | None = int(source["shape"][0])
 
     @classmethod
@@ -55,18 +65,27 @@ class LiteRtSession:
             )
         return cls(interpreter, metadata_of(path), threads=threads, where=str(path))
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
+        return probabilities_of(self.outputs(images))
+
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name."""
         return in_batches(self._run, images, self.batch or 1)
 
-    def _run(self, images: Images) -> Any:
+    def _run(self, images: Images) -> Outputs:
         self._interpreter.set_tensor(self._input, images)
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        return {name: self._interpreter.get_tensor(place) for name, place in self._outputs.items()}
+
+
+def _places(interpreter: Any, names: tuple[str, ...]) -> dict[str, int]:
+    """Where each output lies: by the signature's names; a file with one output needs none."""
+    found = interpreter.get_output_details()
+    if len(names) == 1:
+        return {names[0]: int(found[0]["index"])}
+    named = interpreter.get_signature_runner().get_output_details()
+    return {name: int(named[name]["index"]) for name in names}
 
 
 def interpreter_of(path: str | Path, *, threads: int = 1, keep_all: bool = False) -> Any:

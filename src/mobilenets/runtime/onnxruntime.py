@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line, in_batches
+from mobilenets.outputs import Outputs
+from mobilenets.runtime.session import (
+    Description,
+    Images,
+    Probabilities,
+    existing,
+    first_line,
+    in_batches,
+    probabilities_of,
+)
 
 
 def raw_session(model: str | bytes, *, threads: int = 1, profile: str | None = None) -> Any:
@@ -44,6 +53,7 @@ class OnnxRuntimeSession:
         about = Description.of(self.metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision
+        self._names = about.outputs
         self.input_name: str = session.get_inputs()[0].name
         first = session.get_inputs()[0].shape[0]
         self.batch = first if isinstance(first, int) else None
@@ -70,17 +80,16 @@ class OnnxRuntimeSession:
             )
         return cls(session, threads=threads, where=where)
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        names = [each.name for each in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, {self.input_name: images}), strict=True))
-
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
+        return probabilities_of(self.outputs(images))
+
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name."""
         if self.batch is not None and len(images) != self.batch:
             return in_batches(self._run, images, self.batch)
         return self._run(images)
 
-    def _run(self, images: Images) -> Probabilities:
-        probabilities: Probabilities = self._session.run(None, {self.input_name: images})[0]
-        return probabilities
+    def _run(self, images: Images) -> Outputs:
+        names = list(self._names)
+        return dict(zip(names, self._session.run(names, {self.input_name: images}), strict=True))

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import CheckpointError, MissingExtraError, UnknownNameError
+from mobilenets.outputs import Outputs
 from mobilenets.runtime.quiet import quiet
-from mobilenets.runtime.session import ARITHMETICS, Description, Images, Probabilities, existing, first_line, in_batches
+from mobilenets.runtime.session import (
+    ARITHMETICS,
+    Description,
+    Images,
+    Probabilities,
+    existing,
+    first_line,
+    in_batches,
+    probabilities_of,
+)
 
 SECTION = "mobilenets"
 """Of an IR's `rt_info`, where our metadata stands; `framework` has that of an ONNX file."""
@@ -34,6 +44,7 @@ class OpenVinoSession:
         self.metadata: Mapping[str, str] = metadata_of(model)
         about = Description.of(self.metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
+        self._names = about.outputs
         self.precision = about.precision if precision == "fp32" else _with_bf16(about.precision)
         self.batch = 1 if model.input(0).get_partial_shape()[0].is_static else None
         self._requests: dict[int | None, Any] = {}
@@ -82,24 +93,23 @@ class OpenVinoSession:
         }
         return self._core.compile_model(model, "CPU", options)
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
+        return probabilities_of(self.outputs(images))
+
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name."""
         # quantized graphs whose number of images is free crash OpenVINO 2026.4
         if len(images) > 1 and (self.batch == 1 or self.precision.startswith("int8")):
             return in_batches(self._run, images, 1)
         return self._run(images)
 
-    def _run(self, images: Images) -> Probabilities:
+    def _run(self, images: Images) -> Outputs:
         fixed = 1 if len(images) == 1 else None
         if fixed not in self._requests:
             self._requests[fixed] = self.compiled(fixed).create_infer_request()
         result = self._requests[fixed].infer([images])
-        probabilities: Probabilities = next(iter(result.values())).copy()
-        return probabilities
+        return {name: result[name].copy() for name in self._names}
 
 
 def read_model(path: str | Path) -> Any:

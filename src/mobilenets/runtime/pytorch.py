@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.outputs import Outputs
 from mobilenets.runtime.quiet import quiet
-from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line
+from mobilenets.runtime.session import Description, Images, Probabilities, existing, first_line, probabilities_of
 
 METADATA = "mobilenets.json"
 """The extra file with our metadata: texts by name."""
@@ -35,6 +36,7 @@ class PyTorchSession:
         about = Description.of(metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision
+        self._names = about.outputs
 
     @classmethod
     def open(cls, path: str | Path, *, threads: int = 1) -> PyTorchSession:
@@ -49,17 +51,18 @@ class PyTorchSession:
         program, metadata = load(path)
         return cls(program, metadata, threads=threads, where=str(path))
 
-    def outputs(self, images: Images) -> dict[str, Probabilities]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
-        return {"probabilities": self.run(images)}
-
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
+        return probabilities_of(self.outputs(images))
+
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name."""
         import torch
 
         with torch.inference_mode():
-            probabilities: Probabilities = self._module(torch.from_numpy(images)).numpy()
-        return probabilities
+            found = self._module(torch.from_numpy(images))
+        values = found if isinstance(found, tuple) else (found,)
+        return {name: value.numpy() for name, value in zip(self._names, values, strict=True)}
 
 
 def load(path: str | Path) -> tuple[Any, dict[str, str]]:

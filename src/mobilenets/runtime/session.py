@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.metrics import Task
+from mobilenets.outputs import PROBABILITIES, Outputs, Postprocess, output_names
 from mobilenets.preprocessing import Preprocessing
 
 Images = NDArray[np.uint8]
@@ -28,8 +29,8 @@ class Session(Protocol):
     """A loaded artifact.
 
     `precision` is the file's (`fp32`, `fp16` of weights, `int8`), with `+bf16` where the runtime was asked to compute
-    its float operators so. `batch` is how many images the file takes at once; None where any number will do. `run`
-    takes any number in either case.
+    its float operators so. `batch` is how many images the file takes at once; None where any number will do. `outputs`
+    and `run` take any number in either case.
     """
 
     runtime: str
@@ -42,12 +43,16 @@ class Session(Protocol):
     task: Task
     metadata: Mapping[str, str]
 
-    def outputs(self, images: Images) -> dict[str, NDArray[Any]]:
-        """Outputs by name of uint8 images (n, h, w, c)."""
+    def outputs(self, images: Images) -> Outputs:
+        """What the file gives for uint8 images (n, h, w, c), by name: see `mobilenets.outputs`."""
         ...
 
     def run(self, images: Images) -> Probabilities:
-        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+        """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c).
+
+        Raises:
+            MisuseError: the file gives boxes or masks.
+        """
         ...
 
 
@@ -58,14 +63,21 @@ class Description:
     Attributes:
         classes: names of the outputs, in order.
         preprocessing: how an image becomes the input.
-        task: one class an image, or several.
+        task: one class an image, or several; boxes or masks.
         precision: of weights, or of weights and activations.
+        postprocess: whether boxes or masks are made inside the file.
     """
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     task: Task
     precision: str
+    postprocess: Postprocess = "outside"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the file gives, in its order."""
+        return output_names(self.task, self.postprocess)
 
     @staticmethod
     def of(metadata: Mapping[str, str], where: str) -> Description:
@@ -82,20 +94,41 @@ class Description:
                 f"{where}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` "
                 f"writes: {error}"
             ) from error
-        task: Task = next((known for known in get_args(Task) if known == metadata.get("task")), "classify")
-        return Description(classes, preprocessing, task, metadata.get("precision", "fp32"))
+        found = metadata.get("task", "classify")
+        if found not in get_args(Task):
+            raise CheckpointError(f"{where}: its task is {found!r}, not one of {', '.join(get_args(Task))}.")
+        task: Task = found  # type: ignore[assignment]
+        place: Postprocess = "inside" if metadata.get("postprocess") == "inside" else "outside"
+        return Description(classes, preprocessing, task, metadata.get("precision", "fp32"), place)
 
 
-def in_batches(call: Callable[[Images], Any], images: Images, batch: int) -> Probabilities:
+def in_batches(call: Callable[[Images], Outputs], images: Images, batch: int) -> Outputs:
     """Results of a file that takes exactly `batch` images at once: the last ones are filled up with zeros."""
-    found = []
+    found: list[Outputs] = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
         missing = batch - len(part)
         whole = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)]) if missing else part
         # a runtime may write the next result over this one
-        found.append(np.array(call(np.ascontiguousarray(whole)), np.float32)[: len(part)])
-    return np.concatenate(found)
+        given = call(np.ascontiguousarray(whole))
+        found.append({name: np.array(value)[: len(part)] for name, value in given.items()})
+    return joined(found)
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs of batches as those of all their images."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def probabilities_of(outputs: Outputs) -> Probabilities:
+    """The class probabilities among outputs.
+
+    Raises:
+        MisuseError: there are none.
+    """
+    if PROBABILITIES not in outputs:
+        raise MisuseError(f"the file gives {', '.join(outputs)}, no class probabilities: ask for its `outputs`.")
+    return outputs[PROBABILITIES]
 
 
 def only_fp32(precision: str | None, runtime: str) -> None:

@@ -1,4 +1,4 @@
-"""An artifact in a process of its own: `python -m mobilenets.runtime.worker ARTIFACT IMAGES.npy OUT.npy`.
+"""An artifact in a process of its own: `python -m mobilenets.runtime.worker ARTIFACT IMAGES.npy OUT.npz`.
 
 Nothing but the artifact's runtime is loaded, as on a device. One JSON object on stdout says what ran.
 """
@@ -16,10 +16,11 @@ import numpy as np
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.runtime import describe, open_artifact
+from mobilenets.runtime.session import joined
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the artifact on images (n, h, w, c) and write its probabilities (n, classes)."""
+    """Run the artifact on images (n, h, w, c) and write its outputs, by name."""
     parser = argparse.ArgumentParser(prog="mobilenets.runtime.worker")
     for name in ("artifact", "images", "out"):
         parser.add_argument(name)
@@ -39,9 +40,9 @@ def _run(asked: argparse.Namespace) -> dict[str, Any]:
     session = open_artifact(asked.artifact, threads=asked.threads, runtime=asked.runtime, precision=asked.precision)
     opened = time.perf_counter()
     images = np.load(asked.images)
-    found = [session.run(images[i : i + 16]) for i in range(0, len(images), 16)]
+    found = joined([session.outputs(images[i : i + 16]) for i in range(0, len(images), 16)])
     ran = time.perf_counter()
-    np.save(asked.out, np.concatenate(found))
+    np.savez(asked.out, allow_pickle=False, **found)
     return {
         **describe(session),
         "batch": session.batch,

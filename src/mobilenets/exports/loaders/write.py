@@ -10,7 +10,8 @@ from typing import Any
 from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
 from mobilenets.files import write_text
-from mobilenets.onnx.writer import IMAGE, PROBABILITIES
+from mobilenets.onnx import IMAGE
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.version import __version__
 
