@@ -373,7 +373,10 @@ def test_a_segmenter_is_ranked_by_cityscapes_and_told_by_its_stride(tmp_path: Pa
     one = {"network": "lraspp_mobilenet_v2", "width": 1.0, "resolution": 256, "output_stride": 8, "status": "front"}
     report = {"task": "segment", "candidates": [one | {"expected_miou_percent": 60.0, "predicted_ms": 9.0}]}
     text = write_page(report, tmp_path / "report.html").read_text()
-    assert "Cityscapes mIoU of the table, %" in text and "lraspp_v2 ×1 @256 os8: 60.0 % mIoU on Cityscapes, 9 ms predicted" in text
+    assert (
+        "Cityscapes mIoU of the table, %" in text
+        and "lraspp_v2 ×1 @256 os8: 60.0 % mIoU on Cityscapes, 9 ms predicted" in text
+    )
 
 
 def test_nasty_names_of_a_detector_do_not_escape(tmp_path: Path) -> None:

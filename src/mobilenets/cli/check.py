@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
@@ -25,18 +25,21 @@ def run(
     resolution: int = 224,
     model: Path | None = None,
     split: str | None = None,
+    task: Literal["detect", "segment"] | None = None,
     out: Path | None = None,
     limit: int = 3,
     strict: bool = False,
     json: bool = False,
 ) -> int:
-    """Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes. Changes nothing.
+    """Find what is wrong with a data set: broken files, copies, leaks, odd sizes, boxes, masks. Changes nothing.
 
     Args:
-        data: a folder of class folders, or one with train/ and val/ (and test/).
+        data: a folder of class folders, or one with train/ and val/ (and test/); boxes or masks as VOC, COCO or YOLO
+            keep them, or masks as images.
         resolution: input of the network that is to be trained, in pixels.
         model: a checkpoint or an exported file; lists images of which it is sure that they are of another class.
         split: images that the model judges: train, val or test; all unless given.
+        task: what is checked where the data have both boxes and masks: detect (unless given) or segment.
         out: folder for check.json and contact.png, a sheet of what was found.
         limit: examples shown of each kind.
         strict: exit code 1 where there is a fault or a warning.
@@ -49,7 +52,9 @@ def run(
     with Display() as display:
         predictor = _predictor(model)
         display.phase("looking at the images")
-        found = survey(data)
+        found = survey(data, task)
+        if predictor is not None and found.listing is not None:
+            raise MisuseError(f"{data}: has boxes or masks; --model judges images of classes only.")
         report = check(data, resolution=resolution, on_progress=display.advance, found=found)
         if predictor is not None:
             display.phase("asking the model")
@@ -147,10 +152,11 @@ def _class_table(report: Report) -> Any:
     from mobilenets.data.files import natural
 
     names = sorted({name for of in report.counts.values() for name in of}, key=natural)
-    table = Table(title=f"{len(names)} classes")
+    what = {"detect": "objects", "segment": "images with them"}.get(report.task, "images")
+    table = Table(title=f"{len(names)} classes" if what == "images" else f"{len(names)} classes, {what}")
     table.add_column("class")
     for split in report.counts:
-        table.add_column("images" if split == "all" else split, justify="right")
+        table.add_column(what if split == "all" else split, justify="right")
     table.add_column("")
     totals = {name: sum(of.get(name, 0) for of in report.counts.values()) for name in names}
     for name in names[:MAX_CLASSES]:

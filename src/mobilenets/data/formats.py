@@ -62,13 +62,19 @@ def read_annotated(path: str | Path, task: Task | None = None) -> Listing | None
         task: "segment" wants masks where there are both; anything else takes boxes.
 
     Raises:
-        MisuseError: the file is not there, or the format's reader asks for something else.
+        MisuseError: the file is not there, it is not labelled for `task`, or the format's reader asks for something.
         DataError: see the format's reader.
     """
+    listing = _read_annotated(path, "segment" if task == "segment" else "detect")
+    if listing is not None and task not in (None, listing.task):
+        raise MisuseError(f"{listing.root}: is labelled to {listing.task}, not to {task}.")
+    return listing
+
+
+def _read_annotated(path: str | Path, wanted: Literal["detect", "segment"]) -> Listing | None:
     if _spelled(path).startswith(("http://", "https://", "hf://")):
         return None
     root = Path(path).expanduser()
-    wanted: Literal["detect", "segment"] = "segment" if task == "segment" else "detect"
     if root.is_dir():
         return _read_annotated_folder(root, wanted)
     match root.suffix.lower():

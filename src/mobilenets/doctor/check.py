@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -10,13 +11,17 @@ from threading import Event
 
 import numpy as np
 
+from mobilenets.data.annotations import Boxes
 from mobilenets.data.decode import prepare
+from mobilenets.data.listing import Listing
 from mobilenets.doctor import rules
+from mobilenets.doctor.annotations import Marked, annotation_findings, counts_of, examine_masks
 from mobilenets.doctor.copies import Thumbs
 from mobilenets.doctor.examine import THUMB_PX, Facts, examine, looks_like_image
 from mobilenets.doctor.findings import Report, worst_first
 from mobilenets.doctor.survey import Item, Survey, layout_findings, survey
 from mobilenets.errors import MisuseError
+from mobilenets.metrics import Task
 
 Progress = Callable[[int, int], None]
 
@@ -30,32 +35,51 @@ def check(
     workers: int | None = None,
     on_progress: Progress | None = None,
     found: Survey | None = None,
+    task: Task | None = None,
 ) -> Report:
     """Look at every image of a data set. Nothing is changed; only a hash and a thumbnail of each image is kept.
 
     Args:
-        data: a folder of class folders, with or without splits, or another data set that `open_folder` reads.
+        data: a folder of class folders, with or without splits, boxes or masks, or another data set that `open_folder`
+            reads.
         resolution: input of the network that is to be trained, in pixels.
         workers: decoding threads; all processors when None.
-        on_progress: called as (images done, images in all) from the calling thread.
+        on_progress: called as (images done, images in all) from the calling thread, then likewise for masks.
         found: the survey of `data` where it is made already.
+        task: what is checked where there are both boxes and masks (boxes when None).
 
     Raises:
-        MisuseError: no such folder, no labelled image in it, or a resolution below 1.
+        MisuseError: no such folder, no labelled image in it, a resolution below 1, or not labelled for `task`.
     """
     if resolution < 1:
         raise MisuseError(f"`resolution` (={resolution}) must be at least 1 pixel, such as 224.")
-    found = found or survey(data)
+    found = found or survey(data, task)
     facts, thumbs = examine_all(found.items, workers or os.cpu_count() or 1, on_progress)
-    counts = _counts(found)
+    sizes = Counter(item.split for item in found.items)
     findings = [
         *layout_findings(found),
-        *rules.of_files(found.items, facts, thumbs, resolution),
+        *rules.of_files(found.items, facts, thumbs, resolution, cropped=found.listing is None),
         *rules.of_others(found.others, looks_like_image),
         *rules.of_copies(found.items, facts, thumbs),
-        *rules.of_counts(counts),
     ]
-    return Report(found.root, resolution, counts, worst_first(findings))
+    if found.listing is None:
+        counts = _counts(found)
+        findings += rules.of_counts(counts)
+        return Report(found.root, resolution, counts, worst_first(findings), found.task, sizes)
+    images = _marked(found.listing, found.items, facts, workers, on_progress)
+    counts = counts_of(found.listing, images)
+    findings += annotation_findings(found.listing, images, counts, resolution)
+    truth = {image.item.path: image.truth for image in images}
+    return Report(found.root, resolution, counts, worst_first(findings), found.listing.task, sizes, truth)
+
+
+def _marked(
+    listing: Listing, items: Sequence[Item], facts: Sequence[Facts], workers: int | None, on_progress: Progress | None
+) -> list[Marked]:
+    truths = [truth for entries in listing.splits.values() for entry in entries if (truth := entry.truth) is not None]
+    masks = [truth for truth in truths if not isinstance(truth, Boxes)]
+    seen = examine_masks(masks, workers, on_progress) if masks else [None] * len(truths)
+    return [Marked(*each) for each in zip(items, facts, truths, seen, strict=True)]
 
 
 def _counts(found: Survey) -> dict[str, dict[str, int]]:

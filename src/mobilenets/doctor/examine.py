@@ -34,6 +34,7 @@ class Facts:
         format: Pillow's name of the format, empty where unknown.
         traits: kinds of notes that hold: rotated, grey, CMYK, 16 bits, transparent, animated.
         error: why it cannot be decoded, or None.
+        seen: width and height after any rotation, in pixels.
     """
 
     digest: bytes
@@ -42,6 +43,7 @@ class Facts:
     format: str = ""
     traits: tuple[str, ...] = ()
     error: str | None = None
+    seen: tuple[int, int] = (0, 0)
 
 
 def content(path: Source) -> bytes:
@@ -72,7 +74,7 @@ def examine(path: Source) -> tuple[Facts, Thumb | None]:
         return Facts(key, error=str(error)), None
     width, height, name, traits = _header(data)
     small = Image.fromarray(image).resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX)
-    return Facts(key, width, height, name, traits), np.asarray(small)
+    return Facts(key, width, height, name, traits, seen=(image.shape[1], image.shape[0])), np.asarray(small)
 
 
 def _header(data: bytes) -> tuple[int, int, str, tuple[str, ...]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mobilenets.data.annotations import Boxes, Mask
 from mobilenets.data.sources import Source
+from mobilenets.metrics import Task
 
 Severity = Literal["fault", "warning", "note"]
 """A fault spoils training or its score; a warning may; a note tells what is handled by itself."""
@@ -24,6 +26,17 @@ KINDS = {
     "decompression bomb": "images too large to decode",
     "unreadable": "files that are no image, or damaged",
     "suspicious label": "the model is sure of another class",
+    "unreadable annotation": "files of boxes that are damaged",
+    "unknown class": "objects of a class that is not in the list",
+    "unreadable mask": "masks that are damaged, or not what the list of classes wants",
+    "mask values": "masks with numbers or colours of no class",
+    "mask size": "masks of another size than their image",
+    "annotation size": "the image has another size than its annotation says",
+    "outside image": "boxes that go beyond their image",
+    "no area": "objects without area",
+    "duplicate box": "the same box several times",
+    "no image": "annotations of images that are not there",
+    "no annotation": "images that nothing is said of",
     "wrong extension": "contents are of another format than the name says",
     "left out": "files in class folders that are not read",
     "outside classes": "images that lie in no class folder",
@@ -35,6 +48,9 @@ KINDS = {
     "extreme aspect": "the centre crop cuts most of the picture away",
     "imbalance": "some classes have many times the images of others",
     "few images": "classes with very few images",
+    "few objects": "classes with very few objects",
+    "tiny objects": "objects of a few pixels in the network's input",
+    "no objects": "images without anything to find",
     "rotated": "turned upright as EXIF says",
     "grey": "read as RGB",
     "CMYK": "read as RGB",
@@ -76,19 +92,26 @@ class Report:
     Attributes:
         root: the data set.
         resolution: the network's input that sizes were compared with, in pixels.
-        counts: images by split and class, the unreadable ones among them; a data set without splits is `all`.
+        counts: images by split and class, the unreadable ones among them; a data set without splits is `all`. Of boxes,
+            objects by split and class; of masks, the images that a class is in.
         findings: worst first.
+        task: what the images are labelled for.
+        sizes: images by split.
+        truth: boxes or masks of the images.
     """
 
     root: Path
     resolution: int
     counts: Mapping[str, Mapping[str, int]]
     findings: tuple[Finding, ...]
+    task: Task
+    sizes: Mapping[str, int]
+    truth: Mapping[Source, Boxes | Mask] = field(default_factory=dict, repr=False)
 
     @property
     def images(self) -> int:
         """How many images were looked at."""
-        return sum(sum(of.values()) for of in self.counts.values())
+        return sum(self.sizes.values())
 
     @property
     def sound(self) -> bool:
@@ -106,6 +129,7 @@ class Report:
             "task": "check",
             "data": str(self.root),
             "resolution": self.resolution,
+            "labelled": self.task,
             "images": self.images,
             "counts": {split: dict(of) for split, of in self.counts.items()},
             **{f"{severity}s": by_severity[severity] for severity in _SEVERITIES},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from mobilenets.data.folder import Folder
+from mobilenets.data.listing import OddityKind
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Sample, labels_of
 from mobilenets.doctor.examine import content, digest
@@ -15,18 +17,32 @@ from mobilenets.errors import DataError
 _MAX_READ_BYTES = 256 << 20
 """Files are compared until so much is read; about two seconds from a warm disk."""
 
+_MENDED: dict[OddityKind, str] = {
+    "outside": "boxes go beyond their images and are clipped",
+    "no area": "objects have no area and are left out",
+    "no image": "annotations have no image and are left out",
+    "no annotation": "images have no annotation and are left out",
+}
+
 _MORE = "`mobilenets check DATA` shows more."
 
 
 def glance(folder: Folder) -> list[str]:
-    """A few one-line remarks for the start of a training: empty files, copies across splits, unequal classes.
+    """A few one-line remarks for the start of a training: empty files, copies, unequal classes, mended boxes.
 
     File sizes are compared first, contents only where sizes are equal, so that 50,000 files take a second or two.
     Files that lie in an archive or a table are not compared.
     """
     sizes = {sample.path: size for of in folder.splits.values() for sample in of if (size := _size(sample)) is not None}
-    remarks = [_empty(sizes), _leaks(folder, sizes), _balance(folder)]
+    remarks = [_empty(sizes), _leaks(folder, sizes), _balance(folder), *_mended(folder)]
     return [f"{remark} {_MORE}" for remark in remarks if remark]
+
+
+def _mended(folder: Folder) -> Iterator[str]:
+    """What the reader of boxes or masks changed or left out."""
+    for kind, words in _MENDED.items():
+        if found := [odd for odd in folder.oddities if odd.kind == kind]:
+            yield f"{len(found):,} {words}, such as {found[0].file} ({found[0].detail})."
 
 
 def _size(sample: Sample) -> int | None:

@@ -47,12 +47,16 @@ _PHOTOS = frozenset(
 _MAX_CLOSEST = 128  # members of a group among which the closest pair is looked for
 
 
-def of_files(items: Sequence[Item], facts: Sequence[Facts], thumbs: Thumbs, resolution: int) -> Iterator[Finding]:
-    """What is wrong with single images."""
+def of_files(
+    items: Sequence[Item], facts: Sequence[Facts], thumbs: Thumbs, resolution: int, *, cropped: bool = True
+) -> Iterator[Finding]:
+    """What is wrong with single images; `cropped` says that the network sees their centre only."""
     yield from _broken(items, facts)
     yield from _wrong_extensions(items, facts)
     yield from _one_colour(items, facts, contrast(thumbs))
     yield from _sizes(items, facts, resolution)
+    if cropped:
+        yield from _aspects(items, facts)
     for trait in _NOTES:
         if paths := tuple(item.path for item, fact in zip(items, facts, strict=True) if trait in fact.traits):
             yield Finding(trait, "note", paths, f"{_images(paths)}: {KINDS[trait]}.")
@@ -95,6 +99,9 @@ def _sizes(items: Sequence[Item], facts: Sequence[Facts], resolution: int) -> It
             + (f"train at {ENLARGE * max(shorts)} px or less." if every else "use larger originals.")
         )
         yield Finding("too small", "warning", paths, message)
+
+
+def _aspects(items: Sequence[Item], facts: Sequence[Facts]) -> Iterator[Finding]:
     for item, fact in zip(items, facts, strict=True):
         if fact.height and max(fact.width, fact.height) > MAX_ASPECT * _short(fact):
             seen = _short(fact) / max(fact.width, fact.height)
@@ -172,7 +179,8 @@ def _copies(items: Sequence[Item], facts: Sequence[Facts], members: Sequence[int
         yield Finding("label conflict", "fault", paths, message)
     if len(splits) == 1 and len(labels) == 1:
         risk = "; val is taken from these images, copies may lie on both sides" if ALL in splits else ""
-        message = f"{what}, {len(members)} times in {next(iter(labels))}{risk}; keep one."
+        within = f" in {label}" if (label := next(iter(labels))) else ""
+        message = f"{what}, {len(members)} times{within}{risk}; keep one."
         yield Finding("duplicate" if exact else "near duplicate", "warning", paths, message)
 
 

@@ -6,14 +6,15 @@ import os
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw
 
+from mobilenets.data.annotations import IGNORED, Boxes, Mask
 from mobilenets.data.decode import decode
 from mobilenets.data.sources import Source
 from mobilenets.doctor.findings import KINDS, Finding, Report, below
@@ -27,7 +28,19 @@ _TILE, _GAP, _CAPTION, _HEADING, _EDGE = 1.3, 0.16, 0.6, 0.56, 0.3  # inches
 _TITLE = 0.8
 _PIXELS = 200
 _SIDE_BY_SIDE = ("leak", "label conflict", "duplicate", "near duplicate", "mirrored copy")
-_REASONED = ("unreadable", "truncated", "wrong extension", "extreme aspect", "suspicious label")
+_REASONED = (
+    "unreadable",
+    "truncated",
+    "wrong extension",
+    "extreme aspect",
+    "suspicious label",
+    "unknown class",
+    "outside image",
+    "no area",
+    "duplicate box",
+    "annotation size",
+    "mask size",
+)
 _COLOURS = {"fault": "firebrick", "warning": "chocolate", "note": "steelblue"}
 
 
@@ -38,6 +51,7 @@ class _Tile(NamedTuple):
 
 
 _Block = tuple[_Tile, ...]
+_Truth = Mapping[Source, Boxes | Mask]
 
 
 class _Section(NamedTuple):
@@ -85,7 +99,7 @@ def draw_sheet(report: Report, path: Path) -> None:
     for shelf, taken in zip(shelves, heights, strict=True):
         left = _EDGE
         for section in shelf:
-            _draw_section(page, section, left, top)
+            _draw_section(page, section, left, top, report.truth)
             left += section.columns * (_TILE + _GAP)
         top += taken
     save_figure(page.made, path)
@@ -105,7 +119,7 @@ def _shelves(sections: Sequence[_Section]) -> list[_Shelf]:
 def _draw_title(page: _Page, report: Report) -> None:
     found = report.to_dict()
     said = ", ".join(f"{found[key]:,} {key}" for key in ("faults", "warnings", "notes"))
-    counts = ", ".join(f"{sum(of.values()):,} in {split}" for split, of in report.counts.items())
+    counts = ", ".join(f"{n:,} in {split}" for split, n in report.sizes.items())
     page.text(_EDGE, 0.18, str(report.root), fontsize=14, weight="bold")
     page.text(_EDGE, 0.48, f"{report.images:,} images ({counts}): {said}", fontsize=10, color="dimgrey")
 
@@ -158,15 +172,15 @@ def _rows(blocks: Sequence[_Block]) -> Iterator[list[_Block]]:
     yield from (list(blocks[i : i + per_row]) for i in range(0, len(blocks), per_row))
 
 
-def _draw_section(page: _Page, section: _Section, left: float, top: float) -> None:
+def _draw_section(page: _Page, section: _Section, left: float, top: float, truth: _Truth) -> None:
     heading = f"{section.kind} ({section.shown})"
     page.text(left, top + 0.06, heading, fontsize=10.5, weight="bold", color=_COLOURS[section.severity])
     page.text(left, top + 0.28, KINDS[section.kind], fontsize=8, color="dimgrey")
     for i, row in enumerate(section.rows):
-        _draw_row(page, row, left, top + _HEADING + i * (_TILE + _CAPTION))
+        _draw_row(page, row, left, top + _HEADING + i * (_TILE + _CAPTION), truth)
 
 
-def _draw_row(page: _Page, row: Sequence[_Block], left: float, top: float) -> None:
+def _draw_row(page: _Page, row: Sequence[_Block], left: float, top: float, truth: _Truth) -> None:
     from matplotlib.patches import Rectangle
 
     for block in row:
@@ -176,14 +190,14 @@ def _draw_row(page: _Page, row: Sequence[_Block], left: float, top: float) -> No
             x, y, width, height = page.box(left - pad, top - pad, wide, _TILE + _CAPTION - 0.06)
             page.made.add_artist(Rectangle((x, y), width, height, color=_COLOURS[block[0].severity], alpha=0.12, lw=0))
         for tile in block:
-            _draw_tile(page.made.add_axes(page.box(left, top, _TILE, _TILE)), tile)
+            _draw_tile(page.made.add_axes(page.box(left, top, _TILE, _TILE)), tile, truth.get(tile.path))
             left += _TILE + _GAP
 
 
-def _draw_tile(axes: Any, tile: _Tile) -> None:
+def _draw_tile(axes: Any, tile: _Tile, truth: Boxes | Mask | None) -> None:
     axes.set_axis_off()
     try:
-        image = _small(decode(tile.path))
+        image = _marked(_small(decode(tile.path)), truth)
     except DataError:
         axes.text(0.5, 0.5, "no picture", ha="center", va="center", color="dimgrey", fontsize=9)
         axes.add_patch(_grey())
@@ -204,3 +218,30 @@ def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     small = Image.fromarray(image)
     small.thumbnail((_PIXELS, _PIXELS))
     return np.asarray(small)
+
+
+def _marked(image: NDArray[np.uint8], truth: Boxes | Mask | None) -> NDArray[np.uint8]:
+    """A small image with its boxes drawn or its mask laid over it; one of a mask that cannot be read as it is."""
+    height, width = image.shape[:2]
+    match truth:
+        case None:
+            return image
+        case Boxes():
+            picture = Image.fromarray(image)
+            corners, labels, _ = truth.arrays()
+            for box, label in zip((corners * [width, height, width, height]).tolist(), labels.tolist(), strict=True):
+                ImageDraw.Draw(picture).rectangle(box, outline=_colour(label), width=2)
+            return np.asarray(picture)
+        case _:
+            try:
+                mask = np.asarray(Image.fromarray(truth.read()).resize((width, height), Image.Resampling.NEAREST))
+            except DataError:
+                return image
+            table = np.array([_colour(label) for label in range(256)])
+            tinted = (0.5 * image + 0.5 * table[mask]).astype(np.uint8)
+            return np.where((mask == IGNORED)[..., None], image, tinted)
+
+
+def _colour(label: int) -> tuple[int, ...]:
+    """Colours around the circle, neighbouring labels far apart."""
+    return ImageColor.getrgb(f"hsl({label * 137 % 360}, 90%, 50%)")

@@ -10,18 +10,20 @@ from typing import NamedTuple
 
 from mobilenets.data.files import is_image, natural, walk_images
 from mobilenets.data.folder import Folder, Sample, open_folder
-from mobilenets.data.listing import SPLITS
+from mobilenets.data.formats import read_annotated
+from mobilenets.data.listing import SPLITS, Listing
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import labels_of
 from mobilenets.doctor.findings import Finding
-from mobilenets.errors import MobileNetsError
+from mobilenets.errors import MisuseError, MobileNetsError
+from mobilenets.metrics import Task
 
 ALL = "all"
 """Split of a data set without splits."""
 
 
 class Item(NamedTuple):
-    """An image file, its split and its class."""
+    """An image file, its split and its class; images with boxes or masks have an empty one."""
 
     path: Source
     split: str
@@ -39,6 +41,8 @@ class Survey:
         others: visible files in class folders whose names are no image's.
         stray: images beside class folders instead of in one.
         refused: what `open_folder` says where it refuses the data set.
+        task: what the images are labelled for.
+        listing: of boxes or masks, in the order of the items; None for other data sets.
     """
 
     root: Path
@@ -47,15 +51,26 @@ class Survey:
     others: tuple[Path, ...] = ()
     stray: tuple[Path, ...] = ()
     refused: str | None = None
+    task: Task = "classify"
+    listing: Listing | None = None
 
 
-def survey(path: str | Path) -> Survey:
-    """Read class folders tolerantly; any other kind of data set as `open_folder` reads it.
+def survey(path: str | Path, task: Task | None = None) -> Survey:
+    """Read class folders, boxes and masks tolerantly; any other kind of data set as `open_folder` reads it.
+
+    Args:
+        path: the data set.
+        task: what is checked where there are both boxes and masks (boxes when None).
 
     Raises:
-        MisuseError: there is nothing to check: no such folder, or no labelled image in it.
+        MisuseError: there is nothing to check: no such folder, or no labelled image in it; or it is not labelled for
+            `task`.
         DataError: see `open_folder`.
     """
+    if (listing := read_annotated(path, task)) is not None:
+        return _of_listing(listing)
+    if task in ("detect", "segment"):
+        raise MisuseError(f"{path}: has neither boxes nor masks that are known, so there is nothing to {task}.")
     root = Path(path).expanduser()
     walked = _walked(root) if root.is_dir() else None
     try:
@@ -79,7 +94,14 @@ def _of_folder(folder: Folder) -> Survey:
         for split, samples in folder.splits.items()
         for sample in samples
     )
-    return Survey(folder.root, items, dict.fromkeys(folder.splits, folder.classes))
+    return Survey(folder.root, items, dict.fromkeys(folder.splits, folder.classes), task=folder.task)
+
+
+def _of_listing(listing: Listing) -> Survey:
+    items = tuple(Item(entry.source, split, "") for split, entries in listing.splits.items() for entry in entries)
+    return Survey(
+        listing.root, items, dict.fromkeys(listing.splits, listing.classes), task=listing.task, listing=listing
+    )
 
 
 def _names(folder: Folder, sample: Sample) -> str:
@@ -141,6 +163,8 @@ def _others(folder: Path) -> Iterator[Path]:
 
 def layout_findings(found: Survey) -> list[Finding]:
     """What is wrong with the folders themselves."""
+    if found.listing is not None:
+        return []
     findings = [*_empty_classes(found), *_unlike_train(found)]
     if found.refused is not None and not findings:
         findings.append(Finding("layout", "fault", (found.root,), found.refused))

@@ -97,12 +97,14 @@ class _OfMasks:
         self.counts = segmentation.Confusion(classes)
 
     def add(self, outputs: Outputs, labels: Sequence[Label]) -> None:
-        truth = []
+        truth, sizes = [], []
         for label in labels:
             if isinstance(label, int | tuple | Boxes):
                 raise MisuseError(f"a segmenter is scored by masks, got labels such as {label!r}.")
             truth.append(label.read())
-        for mask, found in zip(truth, masks_in(outputs, [mask.shape for mask in truth]), strict=True):
+            height, width = truth[-1].shape
+            sizes.append((width, height))
+        for mask, found in zip(truth, masks_in(outputs, sizes), strict=True):
             self.counts.add(mask, found)
 
     def metric(self) -> float:

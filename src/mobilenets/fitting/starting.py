@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
@@ -72,14 +73,13 @@ class Starts:
 
     def start(self, candidate: Candidate) -> Start:
         """From the weights that were asked for; from random ones where those are another network's, or too narrow."""
-        network, folder = candidate.network, self.folder
         try:
-            return begin_for(network, folder, self.source, seed=self.seed, note=self.note_once)
+            return begin_for(candidate.network, self.folder, self.source, seed=self.seed, note=self.note_once)
         except (MisuseError, CheckpointError) as error:
             if self.source == "imagenet" or not Path(self.source).is_file():
                 raise
             self.note_once(f"{candidate.label} starts from random weights: {str(error).splitlines()[0]}")
-            return begin_for(network, folder, "none", seed=self.seed, note=self.note_once)
+            return begin_for(candidate.network, self.folder, "none", seed=self.seed, note=self.note_once)
 
     def source_of(self, candidate: Candidate) -> str | None:
         """Where the weights that a candidate's training began from come from; None for random ones."""

@@ -3,11 +3,12 @@
 from mobilenets.heads.anchors import anchors, fit_anchors
 from mobilenets.heads.answers import detections_in, masks_in
 from mobilenets.heads.boxes import corners, decode, encode, iou
-from mobilenets.heads.detections import Detections, detections, suppress
+from mobilenets.heads.detections import MOST, Detections, detections, suppress
 from mobilenets.heads.matching import BACKGROUND, match
 
 __all__ = [
     "BACKGROUND",
+    "MOST",
     "Detections",
     "anchors",
     "corners",

@@ -11,6 +11,9 @@ import numpy as np
 
 from mobilenets.heads.boxes import Array, decode, iou, namespace, positions
 
+MOST = 100
+"""Detections of an image."""
+
 
 class Detections(NamedTuple):
     """What was found in one image, best first; `boxes` (k, 4) are x0 y0 x1 y1 in parts of its width and height."""
@@ -27,7 +30,7 @@ def detections(
     *,
     score: float = 0.05,
     overlap: float = 0.6,
-    most: int = 100,
+    most: int = MOST,
     candidates: int = 400,
 ) -> list[Detections]:
     """Detections of each image of a batch.

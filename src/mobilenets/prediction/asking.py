@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import MisuseError
-from mobilenets.heads import Detections
+from mobilenets.heads import MOST, Detections, detections_in, masks_in
 from mobilenets.metrics import Task
-from mobilenets.prediction.answers import MOST, anchors_of, read_boxes, read_masks
+from mobilenets.prediction.answers import anchors_of
 from mobilenets.prediction.found import Detection, Prediction, named, regions
 from mobilenets.prediction.loading import Seen
 from mobilenets.prediction.predictor import Predictor
@@ -91,7 +91,7 @@ def _boxes(predictor: Predictor, most: int, score: float) -> Ask:
     places = anchors_of(predictor)
 
     def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
-        answers = read_boxes(predictor.outputs(_stacked(batch)), places, score=score, most=most)
+        answers = detections_in(predictor.outputs(_stacked(batch)), places, score=score, most=most)
         return [
             _detected(path, each.size, answer, predictor.classes)
             for path, each, answer in zip(paths, batch, answers, strict=True)
@@ -114,7 +114,7 @@ def _detected(path: Path, size: tuple[int, int], answer: Detections, classes: tu
 
 def _masks(predictor: Predictor) -> Ask:
     def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
-        masks = read_masks(predictor.outputs(_stacked(batch)), [each.size for each in batch])
+        masks = masks_in(predictor.outputs(_stacked(batch)), [each.size for each in batch])
         return [
             Prediction(path, None, None, size=each.size, regions=regions(mask, predictor.classes))
             for path, each, mask in zip(paths, batch, masks, strict=True)

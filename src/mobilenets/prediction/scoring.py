@@ -15,11 +15,11 @@ from mobilenets.data.folder import Sample
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
 from mobilenets.errors import DataError
-from mobilenets.heads import Detections
+from mobilenets.heads import Detections, detections_in, masks_in
 from mobilenets.metrics import METRICS, Task
 from mobilenets.metrics.detection import DetectionScores, scores
 from mobilenets.metrics.segmentation import Confusion, SegmentationScores
-from mobilenets.prediction.answers import anchors_of, names_of, read_boxes, read_masks
+from mobilenets.prediction.answers import anchors_of, names_of
 from mobilenets.prediction.loading import batch_of, batches
 from mobilenets.prediction.predictor import Predictor
 
@@ -139,7 +139,7 @@ def evaluate_boxes(
     reading = _Reading(samples, on_progress)
     for readable, images in reading.batches(load, batch_of(predictor.task)):
         squares = np.stack(images)
-        answers = read_boxes(predictor.outputs(squares), places, score=LEAST)
+        answers = detections_in(predictor.outputs(squares), places, score=LEAST)
         kept += [sample.path for sample in readable]
         found += answers
         if on_batch is not None:
@@ -183,7 +183,7 @@ def evaluate_masks(
     reading = _Reading(samples, on_progress)
     for readable, pairs in reading.batches(load, batch_of(predictor.task)):
         sizes = [(pair.truth.shape[1], pair.truth.shape[0]) for pair in pairs]
-        masks = read_masks(predictor.outputs(np.stack([pair.square for pair in pairs])), sizes)
+        masks = masks_in(predictor.outputs(np.stack([pair.square for pair in pairs])), sizes)
         for pair, mask in zip(pairs, masks, strict=True):
             confusion.add(pair.truth, mask)
         images += len(pairs)

@@ -59,11 +59,7 @@ def label(candidate: Mapping[str, Any]) -> str:
 
 def promises(report: Mapping[str, Any]) -> Markup | None:
     """All candidates: expected accuracy against latency; full marks are measured, hollow ones predicted."""
-    shown = [
-        c
-        for c in report.get("candidates", ())
-        if _finite(_latency(c), expected(c)) and _latency(c) > 0
-    ]
+    shown = [c for c in report.get("candidates", ()) if _finite(_latency(c), expected(c)) and _latency(c) > 0]
     if not shown:
         return None
     limit = report.get("budget", {}).get("latency_ms")
@@ -79,8 +75,12 @@ def promises(report: Mapping[str, Any]) -> Markup | None:
         look, measured = looks[str(candidate.get("network"))], candidate.get("measured_ms") is not None
         faint = " faint" if candidate.get("status") in LIST_MARKS else ""
         style = f"{look['style']} {'measured' if measured else 'predicted'}{faint}"
-        parts.append(svg.mark(look["shape"], *_at(box, candidate), 4.2 if measured else 3.2, style, _told(candidate, used.told)))
-    parts += [svg.star(*_at(box, c), 11, f"the winner: {_told(c, used.told)}") for c in shown if c.get("status") == "winner"]
+        parts.append(
+            svg.mark(look["shape"], *_at(box, candidate), 4.2 if measured else 3.2, style, _told(candidate, used.told))
+        )
+    parts += [
+        svg.star(*_at(box, c), 11, f"the winner: {_told(c, used.told)}") for c in shown if c.get("status") == "winner"
+    ]
     return svg.picture(box.width, box.height, f"{len(shown)} candidates, accuracy against latency", parts)
 
 

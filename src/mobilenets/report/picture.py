@@ -69,9 +69,7 @@ def _promises(
                 linewidths=0.8,
             )
     line = sorted((c for c in candidates if c["status"] in ("front", "tried", "winner")), key=_latency)
-    axes.plot(
-        [_latency(c) for c in line], [expected(c) for c in line], "-", color="0.35", lw=1, zorder=0
-    )
+    axes.plot([_latency(c) for c in line], [expected(c) for c in line], "-", color="0.35", lw=1, zorder=0)
     chosen = next(c for c in candidates if c["status"] == "winner")
     axes.plot(winner["latency_ms"], expected(chosen), "*", ms=20, mec="black", mfc="gold", zorder=5)
     _budget_line(axes, limit)

@@ -121,8 +121,8 @@ def begin_for(
             row = fitted.rows[-1]
             assert isinstance(row, BoxPredictor)
             note(
-                f"anchors of {row.smallest} to {row.largest} % of the image, {row.anchors[0]} at each place of the first "
-                "map: those that overlap the training boxes most"
+                f"anchors of {row.smallest} to {row.largest} % of the image, {row.anchors[0]} at each place of the "
+                "first map: those that overlap the training boxes most"
             )
     begin_rare(start.model, _anew(start))
     return start
