@@ -104,7 +104,9 @@ def quantize(
 
     def squares() -> tuple[Squares, Squares]:
         folder = relabelled(open_folder(data, seed=seed), module.info.classes)
-        return load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
+        train, val = load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
+        assert isinstance(train, Squares) and isinstance(val, Squares)
+        return train, val
 
     watcher.phase("decoding validation images", len(samples))
     pixels, labels = decoded(samples, module, watcher)

@@ -17,7 +17,9 @@ from mobilenets.errors import MisuseError
 from mobilenets.exports.postprocess import Postprocess, described
 from mobilenets.heads import anchors
 from mobilenets.heads.boxes import POSITION, SIZE
+from mobilenets.onnx.writer import SOFTMAX
 from mobilenets.outputs import BOXES, CLASSES, COUNT, INSIDE, MASK, PROBABILITIES, SCORES
+from mobilenets.table.lower import lower
 from mobilenets.table.rows import Network
 
 CANDIDATES = 400
@@ -202,9 +204,9 @@ def _mask(tail: _Tail, network: Network) -> None:
         raise MisuseError(
             f"{network.name}: a mask holds at most 256 classes, the network has {network.classes}: export it raw."
         )
-    softmax = next(node for node in tail.proto.graph.node if PROBABILITIES in node.output)
-    logits = softmax.input[0]
-    tail.proto.graph.node.remove(softmax)
+    logits = lower(network)[-1].name
+    for node in [n for n in tail.proto.graph.node if n.name == PROBABILITIES or n.name.startswith(f"{SOFTMAX}.")]:
+        tail.proto.graph.node.remove(node)  # the largest value is found without them
     index = tail.op("ArgMax", [logits], "index", axis=1, keepdims=0)
     tail.op("Cast", [index], MASK, to=TensorProto.UINT8)
     tail.outputs({MASK: (TensorProto.UINT8, (network.resolution, network.resolution))})

@@ -61,5 +61,5 @@ def _converted(model: MobileNet, inside: Postprocess | None) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         twin = Path(folder) / "model.onnx"
         data = serialized(model)
-        twin.write_bytes(data if inside is None else ended(data, model, inside))
+        twin.write_bytes(data if inside is None else ended(data, model.network, inside))
         return read_model(twin)
