@@ -10,10 +10,10 @@ import torch
 
 from making import pixels
 from mobilenets.errors import MisuseError
-from mobilenets.heads import anchors, detections
+from mobilenets.heads import anchors, detections, detections_in, masks_in
 from mobilenets.model import normalise
 from mobilenets.prediction import open_model
-from mobilenets.prediction.answers import anchors_of, names_of, detections_in, masks_in
+from mobilenets.prediction.answers import anchors_of, names_of
 
 
 def test_a_checkpoint_and_its_file_give_the_same_named_outputs(detector: Any, segmenter: Any) -> None:

@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw
 from mobilenets.data.annotations import IGNORED, Boxes
 from mobilenets.data.folder import Sample
 from mobilenets.data.sources import Source
+from mobilenets.drawing import colour
 from mobilenets.heads import Detections, iou
 from mobilenets.prediction.asking import LIKELY
 from mobilenets.prediction.found import named
-from mobilenets.prediction.overlays import colour
 from mobilenets.prediction.scoring import boxes_of
 
 Pixels = NDArray[np.uint8]
