@@ -60,7 +60,8 @@ def run(
     with Display() as display:
         result = fit(
             data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision,
-            max_drop=max_drop / 100, threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite, watcher=display,
+            max_drop=max_drop / 100, threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite,
+            watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)
