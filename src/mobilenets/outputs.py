@@ -21,6 +21,9 @@ COUNT = "count"
 MASK = "mask"
 """Class of each pixel, uint8 (n, h, w)."""
 
+INSIDE = "postprocess"
+"""Names of what a file computes behind its network begin with it."""
+
 Outputs = dict[str, NDArray[Any]]
 
 Postprocess = Literal["inside", "outside"]

@@ -27,10 +27,18 @@ def run(
     precision: str = "fp32",
     data: str | None = None,
     images: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    max_drop: float = 1.0,
+    max_drop: float | None = None,
+    raw: bool = False,
+    score: float = 0.05,
+    overlap: float = 0.6,
+    most: int = 100,
     json: bool = False,
 ) -> int:
     """Write a checkpoint with preprocessing inside, reload each file in its own runtime, and compare.
+
+    ONNX and OpenVINO files of detectors and segmenters have post-processing inside, too: they give boxes, scores,
+    classes and their count, or a mask. Those of other formats are raw: box codes and scores of anchors, or class
+    probabilities of pixels.
 
     Args:
         checkpoint: a .safetensors file.
@@ -40,24 +48,37 @@ def run(
         precision: fp32, fp16, int8; several with commas, for a folder.
         data: labelled images as `fit` takes them: int8 takes its ranges from train and is scored on test, else val.
         images: files, folders or globs to compare on; --data's, else generated scenes, unless given.
-        max_drop: points of the task's metric that int8 may lose on --data.
+        max_drop: points of the task's metric that int8 may lose on --data; 1 unless given, of boxes and masks 2.
+        raw: without post-processing inside, for delegates that run the network only.
+        score: of a detector with post-processing inside, the least that counts.
+        overlap: intersection over union with a better box of its class from which a box is dropped.
+        most: boxes of an image.
         json: one JSON object on stdout.
     """
     wanted = [part.strip() for part in precision.split(",") if part.strip()]
-    if max_drop < 0 or not wanted:
+    if (max_drop is not None and max_drop < 0) or not wanted:
         raise MisuseError(f"--max-drop (={max_drop}) must be at least 0, and --precision (={precision!r}) name one.")
+    options = _options(max_drop, raw, score, overlap, most)
     if formats is None and (out is None or out.suffix or not out.is_dir()):
         if len(wanted) > 1:
             raise MisuseError(
                 f"one file holds one precision, got --precision {precision}: give --formats and a folder."
             )
-        return _one(checkpoint, out, wanted[0], data, images, max_drop / 100, json)
-    return _several(checkpoint, out, formats or "all", wanted, data, images, max_drop / 100, json)
+        return _one(checkpoint, out, wanted[0], data, images, options, json)
+    return _several(checkpoint, out, formats or "all", wanted, data, images, options, json)
+
+
+def _options(max_drop: float | None, raw: bool, score: float, overlap: float, most: int) -> dict[str, Any]:
+    """What exporting one file and several share."""
+    from mobilenets.exports import Postprocess
+
+    postprocess = Postprocess(inside=not raw, score=score, overlap=overlap, most=most)
+    return {"max_drop": None if max_drop is None else max_drop / 100, "postprocess": postprocess}
 
 
 def _one(
-    checkpoint: Path, out: Path | None, precision: Any, data: str | None, images: list[str] | None, max_drop: float,
-    json: bool,
+    checkpoint: Path, out: Path | None, precision: Any, data: str | None, images: list[str] | None,
+    options: dict[str, Any], json: bool,
 ) -> int:  # fmt: skip
     from mobilenets.exports import checked, export, size_bytes
     from mobilenets.model import load
@@ -66,7 +87,7 @@ def _one(
     checked(path, precision, has_images=bool(data or images))
     model = load(checkpoint)
     found = _gathered(model, data, images, int8=precision == "int8")
-    result = export(model, path, precision=precision, max_drop=max_drop, **found)
+    result = export(model, path, precision=precision, **options, **found)
     size = size_bytes(path)
     if json:
         print_json({"artifact": str(path), "file_bytes": size, **result.to_dict()})
@@ -78,7 +99,7 @@ def _one(
 
 def _several(
     checkpoint: Path, out: Path | None, formats: str, precisions: list[Any], data: str | None,
-    images: list[str] | None, max_drop: float, json: bool,
+    images: list[str] | None, options: dict[str, Any], json: bool,
 ) -> int:  # fmt: skip
     from mobilenets.exports import bundle, planned
     from mobilenets.files import run_folder
@@ -93,7 +114,7 @@ def _several(
     with Display() as display:
         found = _gathered(model, data, images, int8="int8" in precisions)
         made = bundle(
-            model, folder, plan=plan, max_drop=max_drop, on_artifact=_shown(display), examples=_examples(data, images),
+            model, folder, plan=plan, on_artifact=_shown(display), examples=_examples(data, images), **options,
             **found,
         )  # fmt: skip
     failed = [artifact for artifact in made if artifact.error]

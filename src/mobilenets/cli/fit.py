@@ -59,8 +59,9 @@ def run(
 
     with Display() as display:
         result = fit(
-            data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision, max_drop=max_drop / 100,
-            threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite, watcher=display,
+            data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision,
+            max_drop=max_drop / 100, threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite,
+            watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

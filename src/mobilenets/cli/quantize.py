@@ -19,13 +19,14 @@ def run(
     *,
     data: Path,
     format: str = "onnx",
-    max_drop: float = 1.0,
+    max_drop: float | None = None,
     minutes: float = 10.0,
     calibration: Path | None = None,
     per_tensor: bool = False,
     all_rungs: bool = False,
     out: Path | None = None,
     seed: int = 0,
+    raw: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -40,13 +41,14 @@ def run(
         model: a checkpoint (.safetensors).
         data: labelled images: val is scored, train is trained on.
         format: onnx, openvino, litert or executorch.
-        max_drop: what the metric may lose, in points.
+        max_drop: what the metric may lose, in points; 1 unless given, of boxes and masks 2.
         minutes: for the techniques that train; 0 leaves them out.
         calibration: images for the ranges of activations; 128 of train unless given.
         per_tensor: begin with one scale for all of a weight.
         all_rungs: try all, take the best of those that pass.
         out: run folder; the next free runs/quantizeN unless given.
         seed: of calibration images and training.
+        raw: of a detector or segmenter, without post-processing inside the file.
         resume: go on with the interrupted run in --out.
         overwrite: write into a folder that exists.
         json: one JSON object (quantize.json) on stdout.
@@ -55,9 +57,9 @@ def run(
 
     with Display() as display:
         result = quantize(
-            model, data, format=format, max_drop=max_drop / 100, minutes=minutes, calibration=calibration,
-            per_channel=not per_tensor, every=all_rungs, out=out, seed=seed, resume=resume, overwrite=overwrite,
-            watcher=display,
+            model, data, format=format, max_drop=None if max_drop is None else max_drop / 100, minutes=minutes,
+            calibration=calibration, per_channel=not per_tensor, every=all_rungs, out=out, seed=seed, raw=raw,
+            resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

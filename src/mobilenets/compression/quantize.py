@@ -18,8 +18,9 @@ from mobilenets.data.folder import Sample, labelled, open_folder, relabelled
 from mobilenets.data.sources import Source
 from mobilenets.data.splits import Label
 from mobilenets.errors import DataError, MisuseError
-from mobilenets.exports import FORMATS, sample_images
+from mobilenets.exports import FORMATS, Postprocess, sample_images
 from mobilenets.exports.samples import CALIBRATION, loaded_images
+from mobilenets.exports.verify import allowed_drop
 from mobilenets.exports.whole import remove
 from mobilenets.files import run_folder
 from mobilenets.model import MobileNet, load
@@ -27,8 +28,8 @@ from mobilenets.precision import Scheme
 from mobilenets.runtime.session import Images
 from mobilenets.training import Watcher, load_splits
 
-SCORED = 10_000
-"""Most validation images that every rung is scored on."""
+SCORED, SCORED_HEADS = 10_000, 1_000
+"""Most validation images that every rung is scored on; with boxes or masks, which are larger and say more each."""
 FILES = (
     "quantize.json", "report.json", "report.html", "sensitivity.png", "model.safetensors", "float.safetensors",
     "aware.safetensors", "minimalistic.safetensors",
@@ -41,13 +42,14 @@ def quantize(
     data: str | Path,
     *,
     format: str = "onnx",
-    max_drop: float = 0.01,
+    max_drop: float | None = None,
     minutes: float = 10.0,
     calibration: str | Path | None = None,
     per_channel: bool = True,
     every: bool = False,
     out: str | Path | None = None,
     seed: int = 0,
+    raw: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     watcher: Watcher | None = None,
@@ -64,13 +66,14 @@ def quantize(
         data: labelled images; those of `val` are scored (`test` where there is no `val`, else all), those of `train`
             trained on.
         format: `onnx`, `openvino`, `litert` or `executorch`.
-        max_drop: what the metric may lose: 0.01 is one point.
+        max_drop: what the metric may lose: 0.01, one point, unless given; 0.02 of AP and mIoU.
         minutes: for the techniques that train.
         calibration: images for the ranges of activations; 128 of `train` unless given.
         per_channel: begin with a scale per output channel of a weight; else with one for all of it.
         every: try all techniques, and take the best of those that pass.
         out: run folder; None takes the next free runs/quantizeN.
         seed: of the calibration images and of training.
+        raw: of a detector or segmenter, without the post-processing that a format could have inside.
         resume: go on with the interrupted run in `out`.
         overwrite: write into a folder that exists.
         watcher: told about progress.
@@ -83,13 +86,14 @@ def quantize(
     watcher = watcher or Watcher()
     suffix = _suffix(format, max_drop, minutes)
     module = model if isinstance(model, MobileNet) else _loaded(Path(model))
+    max_drop = allowed_drop(module.info.task) if max_drop is None else max_drop
     if resume and out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     samples = scored_samples(data, module, seed)
     sources = _calibration_sources(data, calibration, samples, seed, watcher)
     asked = {"model": "" if isinstance(model, MobileNet) else str(Path(model).resolve()),
              "data": str(Path(data).resolve()), "format": format, "max_drop": max_drop, "per_channel": per_channel,
-             "seed": seed}  # fmt: skip
+             "seed": seed} | ({"raw": True} if raw else {})  # fmt: skip
     if resume and out is not None:
         run, finished = Path(out), finished_rungs(Path(out), asked)
     else:
@@ -100,7 +104,9 @@ def quantize(
 
     def squares() -> tuple[Squares, Squares]:
         folder = relabelled(open_folder(data, seed=seed), module.info.classes)
-        return load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
+        train, val = load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
+        assert isinstance(train, Squares) and isinstance(val, Squares)
+        return train, val
 
     watcher.phase("decoding validation images", len(samples))
     pixels, labels = decoded(samples, module, watcher)
@@ -115,15 +121,16 @@ def quantize(
         wide=format == "onnx",
         watcher=watcher,
     )
-    work = Work(module, run / f"model{suffix}", pixels, labels, ground, max_drop, asked, finished)
+    place, ending = run / f"model{suffix}", Postprocess(inside=not raw)
+    work = Work(module, place, pixels, labels, ground, max_drop, asked, finished, ending)
     return work.result(Scheme(per_channel=per_channel), every=every)
 
 
-def _suffix(format: str, max_drop: float, minutes: float) -> str:
+def _suffix(format: str, max_drop: float | None, minutes: float) -> str:
     known = {f.name: f.suffix for f in FORMATS.values() if "int8" in f.precisions and not f.weights_only}
     if format not in known:
         raise MisuseError(f"`format` (={format!r}) must be one of {', '.join(known)}: those that run int8 here.")
-    if not 0 <= max_drop < 1:
+    if max_drop is not None and not 0 <= max_drop < 1:
         raise MisuseError(f"`max_drop` (={max_drop}) must be a part of the metric, from 0 to 1: 0.01 is one point.")
     if minutes < 0:
         raise MisuseError(f"`minutes` (={minutes}) must not be negative.")
@@ -144,11 +151,12 @@ def scored_samples(data: str | Path, model: MobileNet, seed: int) -> tuple[Sampl
         MisuseError: no data set.
     """
     classes = model.info.classes
+    most = SCORED_HEADS if model.info.task in ("detect", "segment") else SCORED
     try:
         folder = open_folder(data, seed=seed)
     except DataError:  # one image a class, or one class: nothing to train on, but it can be scored
-        return thinned(labelled(Path(data), classes), seed)
-    return thinned(relabelled(folder, classes).splits["val"], seed)
+        return thinned(labelled(Path(data), classes), seed, most)
+    return thinned(relabelled(folder, classes).splits["val"], seed, most)
 
 
 def thinned(samples: Sequence[Sample], seed: int, most: int = SCORED) -> tuple[Sample, ...]:

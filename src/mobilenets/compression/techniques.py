@@ -31,6 +31,10 @@ AWARE_SHARE = 0.4
 """Part of the minutes that quantization-aware fine-tuning gets; the minimalistic network gets what is left."""
 
 
+CLASSIFIERS = "only classifiers are trained for int8 so far"
+"""Why detectors and segmenters do without the rungs that train."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """A float network and how it is quantized.
@@ -145,6 +149,9 @@ def sweep(made: Made, ground: Ground) -> Sensitivity:
 def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     """From the float network, without the islands: what training mends needs none."""
     name, what = "quantization-aware fine-tuning", "trained with int8 in the loop, the float network as teacher"
+    if _untrained(ground):
+        yield Try(name, what, None, CLASSIFIERS)
+        return
 
     def train() -> MobileNet:
         squares = ground.squares()
@@ -160,12 +167,20 @@ def _aware(made: Made, ground: Ground) -> Iterator[Try[Made]]:
 def _minimal(made: Made, ground: Ground) -> Iterator[Try[Made]]:
     name = "minimalistic network"
     what = "the family's table without h-swish, squeeze-and-excite and 5x5, taught by the float network"
+    if _untrained(ground):
+        yield Try(name, what, None, CLASSIFIERS)
+        return
     table = minimalistic(ground.float_model.network)
     if table.rows == ground.float_model.network.rows:
         yield Try(name, what, None, "the network has no h-swish, squeeze-and-excite or 5x5 to leave out")
         return
     kept = ground.run / "minimalistic.safetensors"
     yield from _trained(name, what, made, ground, kept, lambda: _taught(table_of(ground.float_model), ground))
+
+
+def _untrained(ground: Ground) -> bool:
+    """Whether what a rung would train is not trained here."""
+    return ground.float_model.info.task in ("detect", "segment")
 
 
 def whole(scheme: Scheme) -> Scheme:

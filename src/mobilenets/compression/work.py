@@ -17,13 +17,15 @@ from mobilenets.compression.ladder import Climbed, Rung, Score, Try, climb, judg
 from mobilenets.compression.techniques import Ground, Made, sweep, techniques
 from mobilenets.data.splits import Label
 from mobilenets.errors import MobileNetsError, VerificationError
-from mobilenets.exports import Verification, size_bytes, verify, write
+from mobilenets.exports import Postprocess, Verification, size_bytes, verify, write
 from mobilenets.exports.evidence import artifact_part, write_evidence
+from mobilenets.exports.judging import judge
 from mobilenets.exports.whole import failed_name, move, remove
 from mobilenets.files import write_text
 from mobilenets.latency import time_session
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, save
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.precision import Scheme
 from mobilenets.prediction import score as evaluation
 from mobilenets.quantization.sensitivity import draw_sensitivity
@@ -31,6 +33,7 @@ from mobilenets.report import command, listed
 from mobilenets.runtime import describe, open_artifact
 from mobilenets.runtime.session import Images
 
+BATCH = 32
 PROOF, SLACK = 512, 0.05
 """Images of the proof in a fresh process, and what so few of them may differ by beyond the allowed drop."""
 
@@ -97,16 +100,19 @@ class Work:
         max_drop: what the metric may lose.
         asked: for `quantize.json`.
         finished: rungs of an earlier sitting.
+        postprocess: of detectors and segmenters, inside the files or not.
     """
 
     def __init__(
         self, model: MobileNet, artifact: Path, pixels: Images, labels: Sequence[Label], ground: Ground,
         max_drop: float, asked: dict[str, Any], finished: Sequence[Rung] = (),
+        postprocess: Postprocess = Postprocess(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         self.model, self.artifact, self.pixels, self.labels = model, artifact, pixels, labels
         self.ground, self.max_drop, self.asked, self.watcher = ground, max_drop, asked, ground.watcher
         self.quantized = artifact.with_suffix(f".int8{artifact.suffix}")
         self.known = {rung.name: rung for rung in finished}
+        self.postprocess = postprocess
         self.rungs: list[Rung] = []
         self.since = time.perf_counter()
         self.metric = SPOKEN[model.info.task]
@@ -115,7 +121,7 @@ class Work:
         """Climb, keep what won, draw and write down what it is."""
         if not self.artifact.exists():
             self.watcher.phase("the float file")
-            write(self.model, self.artifact)
+            write(self.model, self.artifact, postprocess=self.postprocess)
         self.float_score = self.score(self.artifact)
         self.watcher.note(f"float: {self.metric} {self.float_score.metric:.2%} on {len(self.pixels)} images")
         start, self.since = Made(self.model, scheme), time.perf_counter()
@@ -165,7 +171,7 @@ class Work:
         asked = self.asked
         again = [f"--{name}={asked[name]}" for name in ("data", "format", "seed") if name in asked]
         again += [f"--max-drop={100 * self.max_drop:g}", f"--minutes={self.ground.minutes:g}"]
-        again += ["--per-tensor"] * (not asked.get("per_channel", True))
+        again += ["--per-tensor"] * (not asked.get("per_channel", True)) + ["--raw"] * (not self.postprocess.inside)
         kept = self.quantized if best.passed else self.artifact
         score = best.score if best.passed and best.score is not None else self.float_score
         write_evidence(run, self.model, {
@@ -215,17 +221,23 @@ class Work:
 
     def write(self, made: Made) -> None:
         """A network as the int8 file."""
-        write(made.model, self.quantized, precision="int8", calibration=self.ground.calibration, scheme=made.scheme)
+        write(
+            made.model, self.quantized, precision="int8", calibration=self.ground.calibration, scheme=made.scheme,
+            postprocess=self.postprocess,
+        )  # fmt: skip
 
     def score(self, path: Path) -> Score:
         """An artifact on the validation images, in its own runtime."""
         session = open_artifact(path, threads=os.cpu_count() or 1)
-        found = []
-        for start in range(0, len(self.pixels), 64):
-            found.append(session.run(self.pixels[start : start + 64]))
-            self.watcher.advance(min(start + 64, len(self.pixels)), len(self.pixels))
-        scored = evaluation(np.concatenate(found), self.labels, (), session.classes)
-        return Score(scored.metric, scored.loss, size_bytes(path))
+        task = self.model.info.task
+        scored, found = judge(self.model.network, task, session.classes), []
+        for start in range(0, len(self.pixels), BATCH):
+            outputs = session.outputs(self.pixels[start : start + BATCH])
+            scored.add(outputs, self.labels[start : start + BATCH])
+            found += [outputs[PROBABILITIES]] if task in ("classify", "multi-label") else []
+            self.watcher.advance(min(start + BATCH, len(self.pixels)), len(self.pixels))
+        loss = evaluation(np.concatenate(found), self.labels, (), session.classes).loss if found else 0.0
+        return Score(scored.metric(), loss, size_bytes(path))
 
     def report(self, climbed: Climbed[Made], verification: Verification | None) -> dict[str, Any]:
         """What `quantize.json` holds at the end; the picture of what each node loses is drawn for it."""

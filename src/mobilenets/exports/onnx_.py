@@ -17,6 +17,7 @@ from mobilenets.model import MobileNet, arrays
 from mobilenets.onnx import to_onnx
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.session import Images
+from mobilenets.table.rows import Network
 
 
 def write(
@@ -25,16 +26,16 @@ def write(
 ) -> None:  # fmt: skip
     """Write an `.onnx` file, with post-processing `inside` or raw."""
     data = serialized(model, precision, calibration, scheme)
-    path.write_bytes(data if inside is None else ended(data, model, inside))
+    path.write_bytes(data if inside is None else ended(data, model.network, inside))
 
 
-def ended(data: bytes, model: MobileNet, inside: Postprocess) -> bytes:
+def ended(data: bytes, network: Network, inside: Postprocess) -> bytes:
     """The bytes of a raw file with post-processing behind it."""
     import onnx
     from mobilenets.exports.onnx_inside import add_postprocess
 
     proto = onnx.load_from_string(data)
-    add_postprocess(proto, model.network, inside)
+    add_postprocess(proto, network, inside)
     made: bytes = proto.SerializeToString()
     return made
 

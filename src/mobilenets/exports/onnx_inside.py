@@ -17,11 +17,11 @@ from mobilenets.errors import MisuseError
 from mobilenets.exports.postprocess import Postprocess, described
 from mobilenets.heads import anchors
 from mobilenets.heads.boxes import POSITION, SIZE
-from mobilenets.outputs import BOXES, CLASSES, COUNT, MASK, PROBABILITIES, SCORES
+from mobilenets.onnx.writer import SOFTMAX
+from mobilenets.outputs import BOXES, CLASSES, COUNT, INSIDE, MASK, PROBABILITIES, SCORES
+from mobilenets.table.lower import lower
 from mobilenets.table.rows import Network
 
-ROOT = "postprocess"
-"""Names of what is added begin with it."""
 CANDIDATES = 400
 """Pairs of anchor and class of an image that are looked at, the best ones, as in `heads.detections`."""
 
@@ -56,7 +56,7 @@ class _Tail:
     def op(self, kind: str, inputs: Iterable[str], name: str, **attributes: Any) -> str:
         from onnx import helper
 
-        output = name if name in (BOXES, SCORES, CLASSES, COUNT, MASK) else f"{ROOT}.{name}"
+        output = name if name in (BOXES, SCORES, CLASSES, COUNT, MASK) else f"{INSIDE}.{name}"
         made = helper.make_node(kind, list(inputs), [output], name=output, **attributes)
         self.proto.graph.node.append(made)
         return output
@@ -65,19 +65,19 @@ class _Tail:
         """An operator of several outputs."""
         from onnx import helper
 
-        outputs = [f"{ROOT}.{name}" for name in names]
+        outputs = [f"{INSIDE}.{name}" for name in names]
         self.proto.graph.node.append(helper.make_node(kind, list(inputs), outputs, name=outputs[0], **attributes))
         return outputs
 
     def constant(self, name: str, value: Any) -> str:
         from onnx import numpy_helper
 
-        self.proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{ROOT}.{name}"))
-        return f"{ROOT}.{name}"
+        self.proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{INSIDE}.{name}"))
+        return f"{INSIDE}.{name}"
 
     def raw(self, name: str) -> str:
         """A raw output under another name, so that what is added may have its own."""
-        inner = f"{ROOT}.raw_{name}"
+        inner = f"{INSIDE}.raw_{name}"
         for node in self.proto.graph.node:
             for names in (node.input, node.output):
                 names[:] = [inner if value == name else value for value in names]
@@ -111,7 +111,7 @@ def _detections(tail: _Tail, network: Network, chosen: Postprocess) -> None:
     left = tail.op("Where", [kept, best, tail.constant("none", np.float32(-1))], "left")
     top, index = tail.ops("TopK", [left, tail.constant("most", np.array([most]))], "top", "index", axis=1)
     real = tail.op("GreaterOrEqual", [top, tail.constant("zero", np.float32(0))], "real")
-    tail.op("Max", [top, f"{ROOT}.zero"], SCORES)
+    tail.op("Max", [top, f"{INSIDE}.zero"], SCORES)
     labels = tail.op("GatherElements", [label, index], "labels", axis=1)
     tail.op("Where", [real, labels, tail.constant("no_class", np.int64(0))], CLASSES)
     last = tail.constant("last", np.array([2]))
@@ -191,7 +191,7 @@ def _kept(tail: _Tail, boxes: str, best: str, label: str, classes: int, looked: 
     nothing = tail.op("Mul", [label, tail.constant("nought", np.int64(0))], "nothing")
     first = tail.op("Gather", [spots, tail.constant("image_only", np.array(0))], "first", axis=1)
     ones = tail.op(
-        "Add", [tail.op("Mul", [first, f"{ROOT}.nought"], "noughts"), tail.constant("one", np.int64(1))], "ones"
+        "Add", [tail.op("Mul", [first, f"{INSIDE}.nought"], "noughts"), tail.constant("one", np.int64(1))], "ones"
     )
     return tail.op("Cast", [tail.op("ScatterND", [nothing, spots, ones], "marked")], "kept", to=TensorProto.BOOL)
 
@@ -204,9 +204,9 @@ def _mask(tail: _Tail, network: Network) -> None:
         raise MisuseError(
             f"{network.name}: a mask holds at most 256 classes, the network has {network.classes}: export it raw."
         )
-    softmax = next(node for node in tail.proto.graph.node if PROBABILITIES in node.output)
-    logits = softmax.input[0]
-    tail.proto.graph.node.remove(softmax)
+    logits = lower(network)[-1].name
+    for node in [n for n in tail.proto.graph.node if n.name == PROBABILITIES or n.name.startswith(f"{SOFTMAX}.")]:
+        tail.proto.graph.node.remove(node)  # the largest value is found without them
     index = tail.op("ArgMax", [logits], "index", axis=1, keepdims=0)
     tail.op("Cast", [index], MASK, to=TensorProto.UINT8)
     tail.outputs({MASK: (TensorProto.UINT8, (network.resolution, network.resolution))})

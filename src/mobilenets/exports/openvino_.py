@@ -17,10 +17,12 @@ from mobilenets.exports.onnx_ import ended, serialized
 from mobilenets.exports.postprocess import Postprocess
 from mobilenets.exports.postprocess import described as ending
 from mobilenets.model import MobileNet
+from mobilenets.onnx.quantized import float_ends
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime.openvino import SECTION, read_model
 from mobilenets.runtime.quiet import quiet
 from mobilenets.runtime.session import Images
+from mobilenets.table.lower import lower
 
 
 def write(
@@ -43,7 +45,7 @@ def write(
 
         assert calibration is not None
         with quiet():
-            graph = quantize_openvino(graph, calibration, scheme)
+            graph = quantize_openvino(graph, calibration, scheme, behind=float_ends(lower(model.network))[1])
             shape = graph.input(0).get_partial_shape()
             shape[0] = 1
             graph.reshape(shape)
@@ -59,5 +61,5 @@ def _converted(model: MobileNet, inside: Postprocess | None) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         twin = Path(folder) / "model.onnx"
         data = serialized(model)
-        twin.write_bytes(data if inside is None else ended(data, model, inside))
+        twin.write_bytes(data if inside is None else ended(data, model.network, inside))
         return read_model(twin)

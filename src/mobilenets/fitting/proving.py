@@ -11,7 +11,9 @@ import numpy as np
 from mobilenets.errors import VerificationError
 from mobilenets.exports.verify import AGREEMENT, TOLERANCE
 from mobilenets.latency import Device
-from mobilenets.latency.measure import Model, loaded, probabilities
+from mobilenets.latency.measure import Model, loaded, outputs
+from mobilenets.metrics import Task
+from mobilenets.outputs import CLASSES, MASK, PROBABILITIES, SCORES, Outputs
 from mobilenets.runtime import open_artifact
 from mobilenets.runtime.session import Images
 
@@ -22,8 +24,8 @@ class Answers:
 
     Attributes:
         images: how many were asked.
-        max_difference: largest absolute difference between class probabilities.
-        top1_agreement: part of the images on which both name the same class.
+        max_difference: largest absolute difference between class probabilities, or boxes' scores; 0 of masks.
+        top1_agreement: part of the images on which both name the same class; of boxes by rank, of pixels.
     """
 
     images: int
@@ -39,21 +41,35 @@ def answers_on(device: Device, artifact: Path, images: Images, *, threads: int =
     """Ask the device and this machine, and compare.
 
     Float arithmetic may differ by rounding; int8 kernels of other processors round otherwise, so there the most
-    probable class decides.
+    probable class decides. So it does for boxes and masks: near a threshold the last digit does.
 
     Raises:
         VerificationError: they disagree.
         DeviceError: the device cannot be reached, or cannot run it.
     """
     here = open_artifact(artifact, threads=threads)
-    expected = here.run(images)
+    expected = here.outputs(images)
     with device.connect() as link, loaded(link, [Model.of(artifact)], threads=threads) as (timing,):
-        found = probabilities(timing, images)
-    difference = float(np.abs(expected - found).max())
-    agreement = float((expected.argmax(1) == found.argmax(1)).mean())
-    if not (agreement >= AGREEMENT if here.precision == "int8" else difference <= TOLERANCE):
+        found = outputs(timing, images)
+    difference, agreement = _likeness(here.task, expected, found)
+    exact = here.precision != "int8" and PROBABILITIES in expected
+    if not (difference <= TOLERANCE if exact else agreement >= AGREEMENT):
         raise VerificationError(
             f"{artifact} answers otherwise on {device.text} than here: largest probability difference "
             f"{difference:.1e}, the same class on {agreement:.0%} of {len(images)} images."
         )
     return Answers(len(images), difference, agreement)
+
+
+def _likeness(task: Task, expected: Outputs, found: Outputs) -> tuple[float, float]:
+    """Largest difference of probabilities or scores, and the part of images, boxes or pixels that have one class."""
+    match task:
+        case "classify" | "multi-label":
+            one, other = expected[PROBABILITIES], found[PROBABILITIES]
+            return float(np.abs(one - other).max()), float((one.argmax(1) == other.argmax(1)).mean())
+        case "detect":
+            real = expected[SCORES] > 0
+            same = (expected[CLASSES] == found[CLASSES])[real]
+            return float(np.abs(expected[SCORES] - found[SCORES]).max()), float(same.mean()) if same.size else 1.0
+        case "segment":
+            return 0.0, float((expected[MASK] == found[MASK]).mean())

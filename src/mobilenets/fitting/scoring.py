@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,8 @@ import numpy as np
 from mobilenets.data.splits import Sample
 from mobilenets.metrics import Task
 from mobilenets.prediction import (
-    BoxMistakes,
     DetectionEvaluation,
     Evaluation,
-    MaskMistakes,
     Predictor,
     Scored,
     SegmentationEvaluation,
@@ -44,7 +42,7 @@ class Scoring:
     """
 
     scored: Scored
-    mistakes: WorstMistakes | BoxMistakes | MaskMistakes | None = field(default=None)
+    mistakes: WorstMistakes | None = None
 
 
 def scored_with_mistakes(
@@ -56,11 +54,9 @@ def scored_with_mistakes(
             wrong = WorstMistakes(classes)
             return Scoring(evaluate_samples(predictor, samples, on_progress=on_progress, on_batch=wrong.see), wrong)
         case "detect":
-            boxes = BoxMistakes(classes)
-            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress, on_batch=boxes.see), boxes)
+            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress))
         case "segment":
-            masks = MaskMistakes(classes)
-            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress, on_batch=masks.see), masks)
+            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress))
 
 
 def scored_alone(predictor: Predictor, samples: Sequence[Sample], on_progress: Tell) -> Scored:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError

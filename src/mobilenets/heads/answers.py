@@ -27,8 +27,8 @@ def detections_in(
         most: boxes of an image.
     """
     if COUNT not in outputs:
-        raw = detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
-        return [_with_area(each) for each in raw]
+        found = detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
+        return [_with_area(each) for each in found]
     found = []
     for i, count in enumerate(outputs[COUNT].ravel().astype(int).tolist()):
         boxes, scores, classes = (outputs[name][i][:count] for name in (BOXES, SCORES, CLASSES))

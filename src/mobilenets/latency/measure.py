@@ -16,9 +16,11 @@ from mobilenets.latency.devices import Device, Link
 from mobilenets.latency.runner import time_call
 from mobilenets.latency.sensors import processor
 from mobilenets.onnx import random_weights, to_onnx
+from mobilenets.outputs import PROBABILITIES
 from mobilenets.precision import Precision
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.runtime import Session, runtimes_of
+from mobilenets.runtime.session import joined
 from mobilenets.table.rows import Network
 
 ROUNDS = 5
@@ -333,12 +335,18 @@ def time_session(session: Session, *, runs: int = 50, limit_s: float = 2.0) -> L
     return Latency(median, p90, min(times), len(times), *about, p99)
 
 
-def probabilities(timing: Timing, images: NDArray[np.uint8], *, batch: int = 8) -> NDArray[np.float32]:
-    """Class probabilities (n, classes) of uint8 images (n, h, w, c), computed on the device."""
+def outputs(timing: Timing, images: NDArray[np.uint8], *, batch: int = 8) -> dict[str, NDArray[np.float32]]:
+    """A file's outputs for uint8 images (n, h, w, c), by name, computed on the device."""
     found = []
     for start in range(0, len(images), batch):
         part = np.ascontiguousarray(images[start : start + batch])
         command = {"do": "run", "model": timing.id, "files": [("images", part.nbytes)], "shape": part.shape}
         reply = timing.link.ask(command, [part.tobytes()])
-        found.append(np.asarray(reply["values"], np.float32).reshape(reply["shape"]))
-    return np.concatenate(found)
+        parts = reply["outputs"].items()
+        found.append({name: np.asarray(it["values"], np.float32).reshape(it["shape"]) for name, it in parts})
+    return joined(found)
+
+
+def probabilities(timing: Timing, images: NDArray[np.uint8], *, batch: int = 8) -> NDArray[np.float32]:
+    """Class probabilities (n, classes) of uint8 images (n, h, w, c), computed on the device."""
+    return outputs(timing, images, batch=batch)[PROBABILITIES]

@@ -244,8 +244,10 @@ def _run(command: Reply, session: Any) -> Reply:
     import numpy as np
 
     data = (Path(command["place"]) / command["files"][0][0]).read_bytes()
-    found = session.run(np.frombuffer(data, np.uint8).reshape(command["shape"]))
-    return {"shape": list(found.shape), "values": found.ravel().tolist()}
+    found = session.outputs(np.frombuffer(data, np.uint8).reshape(command["shape"]))
+    return {
+        "outputs": {name: {"shape": value.shape, "values": value.ravel().tolist()} for name, value in found.items()}
+    }
 
 
 def _answer(out: BinaryIO, reply: Reply) -> None:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.onnx.calibration import Ranges, calibrate
 from mobilenets.onnx.weights import chains_of
-from mobilenets.outputs import PROBABILITIES
+from mobilenets.outputs import BOXES, PROBABILITIES, SCORES
 from mobilenets.precision import Scheme
 from mobilenets.table import json as table_json
 from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
-from mobilenets.table.nodes import INPUT, Node
+from mobilenets.table.nodes import INPUT, Convolution, Node, Resize, outputs
 
 OPERATORS = (
     "Conv",
@@ -46,7 +46,8 @@ PREPROCESSING = ("preprocess.transpose", "preprocess.cast", "preprocess.scale", 
 def quantize_onnx(model: bytes, images: NDArray[np.uint8], scheme: Scheme | None = None) -> bytes:
     """A float file of ours as int8 (QDQ): uint8 activations, which are fast on x86, and int8 weights.
 
-    Scaling of the pixels, softmax and sigmoid stay in float, and so do the logits: in 256 steps they would tie.
+    Scaling of the pixels, softmax and sigmoid stay in float, and so do the logits: in 256 steps they would tie. So do a
+    detector's codes and what follows (see `float_ends`).
     Everything else of the contract (input, output, free batch, metadata) is as in the float file; `precision` in the
     metadata becomes int8. Values keep their nodes' addresses, except that of a convolution whose ReLU or ReLU6 is
     nothing but the range of its int8 output. A value in 16 bits (`scheme.wide`) is computed in float between 16-bit
@@ -86,6 +87,7 @@ def with_ranges(proto: Any, ranges: Ranges, scheme: Scheme, *, only: str | None 
     import onnx
 
     written = addresses_of(proto)
+    last, behind = float_ends(nodes_of(proto))
     wide = _outputs(proto, (written[address] for address in scheme.wide))
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(proto),
@@ -95,7 +97,7 @@ def with_ranges(proto: Any, ranges: Ranges, scheme: Scheme, *, only: str | None 
         QuantType.QUInt8,
         TensorsData(CalibrationMethod.MinMax, _as_arrays(ranges)),
         [] if only is None else _outputs(proto, [written[only]]),
-        _excluded(proto, {written[address] for address in scheme.keep_float} | scheme.keep_float),
+        _excluded(proto, {written[address] for address in scheme.keep_float} | scheme.keep_float | behind),
         list(OPERATORS),
         {
             "OpTypesToExcludeOutputQuantization": ["Gemm"],
@@ -106,6 +108,7 @@ def with_ranges(proto: Any, ranges: Ranges, scheme: Scheme, *, only: str | None 
     )
     made = quantizer.quantize_model()
     quantizer.model.topological_sort()
+    _in_float(made, last)
     _protect(made, {written[address] for address in scheme.keep_float})
     made.producer_name, made.producer_version = proto.producer_name, proto.producer_version
     added = {"precision": "int8", "quantization": json.dumps(described(scheme))}
@@ -116,8 +119,38 @@ def with_ranges(proto: Any, ranges: Ranges, scheme: Scheme, *, only: str | None 
 
 def addresses_of(proto: Any) -> dict[str, str]:
     """The nodes of a file's table, each with the name of the value that holds its result: see `written_as`."""
+    return written_as(nodes_of(proto))
+
+
+def nodes_of(proto: Any) -> tuple[Node, ...]:
+    """The nodes of a file's table."""
     (table,) = (entry.value for entry in proto.metadata_props if entry.key == "table")
-    return written_as(lower(table_json.from_dict(json.loads(table))))
+    return lower(table_json.from_dict(json.loads(table)))
+
+
+def float_ends(nodes: Sequence[Node]) -> tuple[frozenset[str], frozenset[str]]:
+    """What int8 leaves in float at the end of a detector or segmenter: its last convolutions' values, and what follows.
+
+    Box codes in 256 steps would move boxes by percents of their sides, and logits would tie; rearranging, joining and
+    resizing them is cheap.
+
+    Returns:
+        Addresses of the last convolutions, and of all nodes behind them; none of either for a classifier.
+    """
+    ends = outputs(nodes)
+    if len(ends) == 1 and not isinstance(ends[0], Resize):
+        return frozenset(), frozenset()
+    named = {node.name: node for node in nodes}
+    last, behind, waiting = set(), set(), list(ends)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Convolution):
+            last.add(node.name)
+        else:
+            behind.add(node.name)
+            read = node.inputs[:1] if isinstance(node, Resize) else node.inputs
+            waiting += [named[name] for name in read]
+    return frozenset(last), frozenset(behind)
 
 
 def described(scheme: Scheme) -> dict[str, Any]:
@@ -172,8 +205,22 @@ def _as_arrays(ranges: Ranges) -> dict[str, tuple[Any, Any]]:
 def _excluded(proto: Any, kept: Iterable[str]) -> list[str]:
     """Names of the file's nodes that stay in float: those asked for with all their parts, scaling, and the last."""
     roots = tuple(f"{address}." for address in kept)
-    named = {*kept, *PREPROCESSING, PROBABILITIES}
+    named = {*kept, *PREPROCESSING, PROBABILITIES, BOXES, SCORES}
     return [node.name for node in proto.graph.node if node.name in named or node.name.startswith(roots)]
+
+
+def _in_float(made: Any, values: Iterable[str]) -> None:
+    """Take the rounding off values: whoever reads them reads what was computed."""
+    wanted = set(values)
+    rounding = {node.output[0]: node for node in made.graph.node if node.op_type == "QuantizeLinear"}
+    given = {n.output[0]: n for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in rounding}
+    back = {name: rounding[node.input[0]].input[0] for name, node in given.items()}
+    plain = {name: source for name, source in back.items() if source in wanted}
+    for node in made.graph.node:
+        node.input[:] = [plain.get(name, name) for name in node.input]
+    for name in plain:
+        made.graph.node.remove(rounding[given[name].input[0]])
+        made.graph.node.remove(given[name])
 
 
 def _protect(made: Any, kept: set[str]) -> None:

@@ -55,6 +55,8 @@ from mobilenets.table.rows import Act, Network
 OPSET = 17
 IR_VERSION = 9
 IMAGE = "image"
+SOFTMAX = "softmax"
+"""Names of a segmenter's last steps begin with it, up to its probabilities."""
 
 
 @dataclass
@@ -358,12 +360,12 @@ def _answer(graph: _Graph, ends: Sequence[Node], task: Task, classes: int) -> di
 
 def _softmax_of_pixels(graph: _Graph, logits: str) -> None:
     """Softmax over a map's classes, step by step: ONNX Runtime's own over that axis takes 14 times as long."""
-    classes = graph.constant("softmax.classes", np.array([1], np.int64))
-    graph.op("ReduceMax", [logits], "softmax.max", axes=[1], keepdims=1)
-    graph.op("Sub", [logits, "softmax.max"], "softmax.below")
-    graph.op("Exp", ["softmax.below"], "softmax.exp")
-    graph.op("ReduceSum", ["softmax.exp", classes], "softmax.sum", keepdims=1)
-    graph.op("Div", ["softmax.exp", "softmax.sum"], PROBABILITIES)
+    classes = graph.constant(f"{SOFTMAX}.classes", np.array([1], np.int64))
+    graph.op("ReduceMax", [logits], f"{SOFTMAX}.max", axes=[1], keepdims=1)
+    graph.op("Sub", [logits, f"{SOFTMAX}.max"], f"{SOFTMAX}.below")
+    graph.op("Exp", [f"{SOFTMAX}.below"], f"{SOFTMAX}.exp")
+    graph.op("ReduceSum", [f"{SOFTMAX}.exp", classes], f"{SOFTMAX}.sum", keepdims=1)
+    graph.op("Div", [f"{SOFTMAX}.exp", f"{SOFTMAX}.sum"], PROBABILITIES)
 
 
 def _resize(graph: _Graph, node: Resize) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mobilenets.data.cache import Squares
 from mobilenets.model import MobileNet, addressed, deploy
+from mobilenets.onnx.quantized import float_ends
 from mobilenets.precision import Scheme
 from mobilenets.quantization.pt2e import corrected, xnnpack_rules
 from mobilenets.runtime.quiet import quiet
@@ -93,7 +94,8 @@ def rounding(model: MobileNet, scheme: Scheme) -> nn.Module:
     sample = torch.zeros(2, channels, size, size)
     config = rules.get_symmetric_quantization_config(is_per_channel=scheme.per_channel, is_qat=True)
     inner.set_global(config)
-    quantizer = corrected(inner, config.output_activation, scheme.keep_float | scheme.wide)
+    kept = scheme.keep_float | scheme.wide | frozenset().union(*float_ends(model.nodes))
+    quantizer = corrected(inner, config.output_activation, kept)
     with quiet():
         from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from mobilenets.errors import MissingExtraError, MisuseError
 from mobilenets.onnx.calibration import KEPT
 from mobilenets.onnx.quantized import PREPROCESSING, check_addresses, check_images
+from mobilenets.outputs import INSIDE
 from mobilenets.precision import Calibration, Scheme
 from mobilenets.runtime.quiet import quiet
 
 
-def quantize_openvino(model: Any, images: NDArray[np.uint8], scheme: Scheme | None = None) -> Any:
+def quantize_openvino(
+    model: Any, images: NDArray[np.uint8], scheme: Scheme | None = None, *, behind: frozenset[str] = frozenset()
+) -> Any:
     """A float `openvino.Model` of ours as int8, with NNCF's bias correction.
 
     Scaling of the pixels and softmax stay in float. `entropy` becomes NNCF's histogram search, which looks for the
@@ -25,6 +28,8 @@ def quantize_openvino(model: Any, images: NDArray[np.uint8], scheme: Scheme | No
         model: from the ONNX file that `to_onnx` makes, so that operations carry our addresses; it stays as it is.
         images: uint8 (n, h, w, c), to take ranges from.
         scheme: see `Scheme`; the default where None.
+        behind: addresses of the nodes behind a detector's or segmenter's last convolutions (`float_ends`), which stay
+            in float, and so does all post-processing.
 
     Raises:
         MisuseError: no images, images of another shape, or a model that is int8 already.
@@ -44,8 +49,8 @@ def quantize_openvino(model: Any, images: NDArray[np.uint8], scheme: Scheme | No
     check_images(images, tuple(dim.get_length() for dim in list(model.input().get_partial_shape())[1:]))
     addresses = {operation.get_friendly_name(): _addresses(operation) for operation in operations}
     check_addresses(scheme, set().union(*addresses.values()))
-    kept = scheme.keep_float | scheme.wide | set(PREPROCESSING)
-    ignored = [name for name, known in addresses.items() if known & kept]
+    kept = scheme.keep_float | scheme.wide | set(PREPROCESSING) | behind
+    ignored = [name for name, known in addresses.items() if known & kept or name.startswith(INSIDE)]
     with quiet():  # progress bars, a log
         return nncf.quantize(
             model,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mobilenets.errors import MissingExtraError
 from mobilenets.model import Deployed, addressed
 from mobilenets.onnx.calibration import Histogram
-from mobilenets.onnx.quantized import check_addresses, check_images
+from mobilenets.onnx.quantized import check_addresses, check_images, float_ends
 from mobilenets.precision import Calibration, Scheme
 from mobilenets.runtime.quiet import quiet
 
@@ -29,8 +29,10 @@ def quantize_pt2e(
 ) -> nn.Module:
     """A deployed model as an int8 graph: `torch.export.export` takes it, and it runs in PyTorch as it is.
 
-    Scaling and softmax stay float. The batch is free. Activations are int8, as all three want them (the light way to
-    ONNX, with uint8, is `quantize_onnx`). No backend has 16-bit activations here: `scheme.wide` stays in float.
+    Scaling and softmax stay float, and so do the last convolutions of a detector or segmenter with what follows: no
+    backend here computes a convolution in int8 and gives floats. The batch is free. Activations are int8, as all three
+    want them (the light way to ONNX, with uint8, is `quantize_onnx`). No backend has 16-bit activations here:
+    `scheme.wide` stays in float.
 
     Args:
         module: float; it stays as it is.
@@ -48,7 +50,8 @@ def quantize_pt2e(
     check_images(images, (network.resolution, network.resolution, network.in_channels))
     check_addresses(scheme, (node.name for node in module.network.nodes))
     with quiet():
-        quantizer = _quantizer(backend, scheme)
+        kept = scheme.keep_float | scheme.wide | frozenset().union(*float_ends(module.network.nodes))
+        quantizer = _quantizer(backend, scheme, kept)
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
         prepared = prepare_pt2e(traced(module, images), quantizer)
@@ -100,8 +103,8 @@ def _run(prepared: nn.Module, images: NDArray[np.uint8], size: int = 8) -> None:
             prepared(torch.from_numpy(images[start : start + size]))
 
 
-def _quantizer(backend: Backend, scheme: Scheme) -> Any:
-    """A backend's own quantizer, corrected."""
+def _quantizer(backend: Backend, scheme: Scheme, kept: frozenset[str]) -> Any:
+    """A backend's own quantizer, corrected; the kept nodes stay in float."""
     match backend:
         case "executorch":
             try:
@@ -120,7 +123,7 @@ def _quantizer(backend: Backend, scheme: Scheme) -> Any:
     config = rules.get_symmetric_quantization_config(is_per_channel=scheme.per_channel)
     values = replace(config.input_activation, observer_or_fake_quant_ctr=observer_class().with_args(eps=2**-12))
     inner.set_global(replace(config, input_activation=values, output_activation=values))
-    return corrected(inner, values, scheme.keep_float | scheme.wide)
+    return corrected(inner, values, kept)
 
 
 def xnnpack_rules() -> tuple[Any, Any]:

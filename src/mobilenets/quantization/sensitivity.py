@@ -12,9 +12,9 @@ import numpy as np
 
 from mobilenets.drawing import figure, save_figure
 from mobilenets.model import MobileNet
-from mobilenets.onnx.quantized import OPERATORS
+from mobilenets.onnx.quantized import OPERATORS, float_ends
 from mobilenets.precision import Scheme
-from mobilenets.quantization.taps import Images, Twins, batches, tapped, twins
+from mobilenets.quantization.taps import Images, Twins, Values, batches, tapped, twins
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import Activation, Flatten
 
@@ -30,7 +30,7 @@ class NodeError:
     Attributes:
         address: of the node.
         snr_db: of its values where all nodes are int8: what has piled up so far.
-        alone_db: of the logits where this node alone is int8: what it costs.
+        alone_db: of the logits (and box codes) where this node alone is int8: what it costs.
     """
 
     address: str
@@ -86,15 +86,15 @@ def sensitivity(
     whole = pair.int8()
     nodes = _quantized(model, pair)
     piled = _piled(pair, whole, nodes, images)
-    logits = _logits(pair)
-    reference = _run(pair.proto, logits, images)
+    ends = _ends(pair)
+    reference = _run(pair.proto, ends, images)
     found = []
     for done, address in enumerate(nodes, 1):
-        alone = _snr(reference, _run(pair.int8(only=address), logits, images))
+        alone = _snr(reference, _run(pair.int8(only=address), ends, images))
         found.append(NodeError(address, piled[address], alone))
         if on_progress is not None:
             on_progress(done, len(nodes))
-    return Sensitivity(tuple(found), _snr(reference, _run(whole, logits, images)), len(images))
+    return Sensitivity(tuple(found), _snr(reference, _run(whole, ends, images)), len(images))
 
 
 def draw_sensitivity(result: Sensitivity, path: Path, title: str) -> None:
@@ -138,7 +138,7 @@ def _percent(decibels: float) -> float:
 def _quantized(model: MobileNet, pair: Twins) -> list[str]:
     """Addresses of the nodes that become int8, in order; what folds into another is not among them."""
     kinds = {node.name: node.op_type for node in pair.proto.graph.node}
-    left = pair.scheme.keep_float
+    left = pair.scheme.keep_float | float_ends(lower(model.network))[1]
     found, seen = [], set()
     for node in lower(model.network):
         value = pair.written[node.name]
@@ -166,19 +166,24 @@ def _piled(pair: Twins, whole: bytes, nodes: list[str], images: Images) -> dict[
     return {address: _decibels(signal[i], error[i]) for i, address in enumerate(nodes)}
 
 
-def _logits(pair: Twins) -> str:
-    """Name of the value that softmax or the sigmoids read."""
-    name: str = pair.proto.graph.node[-1].input[0]
-    return name
+def _ends(pair: Twins) -> list[str]:
+    """Names of the values that the outputs are made of: the logits, and a detector's box codes."""
+    given = {output.name for output in pair.proto.graph.output}
+    return [node.input[0] for node in pair.proto.graph.node if given & set(node.output)]
 
 
-def _run(model: Any, value: str, images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
-    run = tapped(model, [value])
-    return np.concatenate([run(batch)[0] for batch in batches(images)])
+def _run(model: Any, values: list[str], images: Images) -> list[Values]:
+    run = tapped(model, values)
+    return [np.concatenate(parts) for parts in zip(*(run(batch) for batch in batches(images)), strict=True)]
 
 
-def _snr(reference: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    return _decibels(float(np.square(reference).sum()), float(np.square(reference - found).sum()))
+def _snr(reference: list[Values], found: list[Values]) -> float:
+    """Of several values, the mean of their errors, each as a part of its own signal."""
+    parts = [
+        float(np.square(right - value).sum()) / max(float(np.square(right).sum()), 1e-30)
+        for right, value in zip(reference, found, strict=True)
+    ]
+    return _decibels(1.0, float(np.mean(parts)))
 
 
 def _decibels(signal: float, error: float) -> float:
