@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 import mobilenets as mn
-from mobilenets.data.augment import Augmentation
 from mobilenets.data.scenes import write_detection, write_segmentation
 
-pytestmark = pytest.mark.skip(reason="training does not take boxes and masks yet")
-
 KINDS = ("car", "house", "mushroom")
-MILD = Augmentation(scale=(0.6, 1.0), ratio=(0.8, 1.25))
-"""Few epochs leave no time to overfit."""
-CHANGES = {"augmentation": MILD, "lr": 3e-3, "head_first": 0.0, "layer_decay": 0.95, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +23,16 @@ def weights(shared: Path) -> Path:
 def test_a_detector_learns_scenes(weights: Path, tmp_path: Path) -> None:
     write_detection(tmp_path / "data", train=300, val=60, size=96, objects=(1, 2), kinds=KINDS)
     network = mn.scale(mn.network("ssdlite_mobilenet_v1"), 0.25, 96)
-    options = {"out": tmp_path / "run", "weights": weights, "epochs": 12, "changes": CHANGES}
+    options = {"out": tmp_path / "run", "weights": weights, "epochs": 12}
     model = mn.train(network, tmp_path / "data", **options)  # type: ignore[arg-type]
     assert model.info.task == "detect" and model.info.classes == KINDS
-    assert model.info.metrics["val_ap50"] > 0.05  # 0.100 once; under 0.005 before it learns
+    assert model.info.metrics["val_ap50"] > 0.35  # 0.52 once
 
 
 def test_a_segmenter_learns_scenes(weights: Path, tmp_path: Path) -> None:
     write_segmentation(tmp_path / "data", train=300, val=60, size=96, objects=(1, 2), kinds=KINDS)
     network = mn.scale(mn.network("lraspp_mobilenet_v1"), 0.25, 96)
-    options = {"out": tmp_path / "run", "weights": weights, "epochs": 8, "changes": CHANGES}
+    options = {"out": tmp_path / "run", "weights": weights, "epochs": 8}
     model = mn.train(network, tmp_path / "data", **options)  # type: ignore[arg-type]
     assert model.info.task == "segment" and model.info.classes == ("background", *KINDS)
     assert model.info.metrics["val_miou"] > 0.45  # 0.578 once; all background: 0.20
