@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.heads.boxes import Array
-from mobilenets.heads.detections import Detections, detections
+from mobilenets.heads.detections import CANDIDATES, Detections, detections
 from mobilenets.outputs import BOXES, CLASSES, COUNT, MASK, PROBABILITIES, SCORES, Outputs
 
 
@@ -25,7 +25,10 @@ def detections_in(
         most: detections of an image, of raw outputs.
     """
     if COUNT not in outputs:
-        return detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
+        looked = max(CANDIDATES, most)
+        return detections(
+            outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most, candidates=looked
+        )
     rows = zip(*(outputs[name] for name in (BOXES, SCORES, CLASSES, COUNT)), strict=True)
     return [Detections(boxes[:n], scores[:n], classes[:n]) for boxes, scores, classes, n in rows]
 

@@ -11,6 +11,9 @@ import numpy as np
 
 from mobilenets.heads.boxes import Array, decode, iou, namespace, positions
 
+CANDIDATES = 400
+"""Pairs of anchor and class of an image that are looked at, the best ones."""
+
 
 class Detections(NamedTuple):
     """What was found in one image, best first; `boxes` (k, 4) are x0 y0 x1 y1 in parts of its width and height."""
@@ -28,7 +31,7 @@ def detections(
     score: float = 0.05,
     overlap: float = 0.6,
     most: int = 100,
-    candidates: int = 400,
+    candidates: int = CANDIDATES,
 ) -> list[Detections]:
     """Detections of each image of a batch.
 
