@@ -140,6 +140,10 @@ def test_refuses(tmp_path):
     xml(tmp_path / "c" / "Annotations" / "a.xml", [CAT])
     with pytest.raises(DataError, match="no image has an annotation of its name"):
         open_folder(tmp_path / "c")
+    with pytest.raises(
+        MisuseError, match=r"holds data sets as Pascal VOC lays them out; give one of them, such as .*a\."
+    ):
+        open_folder(tmp_path)
     voc(tmp_path / "d", {"a": [CAT], "b": [CAT]})
     with pytest.raises(MisuseError, match=r"is labelled to detect, not to segment"):
         open_folder(tmp_path / "d", task="segment")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,20 +15,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from browser import Browser, browser, served
 from making import lively, picture, pixels, tiny
 from mobilenets.data import decode
 from mobilenets.errors import CheckpointError, MisuseError
-from mobilenets.exports import export
+from mobilenets.exports import Postprocess, export
 from mobilenets.exports.loaders import write_loaders, write_parity_pack
+from mobilenets.heads import anchors, detections_in, masks_in
 from mobilenets.model import build
 from mobilenets.prediction import predict
 from mobilenets.preprocessing import Interpolation, Preprocessing
 from mobilenets.runtime import open_artifact
 from mobilenets.table import scale
-from mobilenets.zoo import INDEX
+from mobilenets.zoo import INDEX, network
 
 WEB = Path(os.environ.get("MOBILENETS_ORT_WEB", Path(sys.prefix) / "web/node_modules/onnxruntime-web/dist"))
 CASES: list[tuple[Interpolation, float, int]] = [("bilinear", 1.0, 3), ("bicubic", 0.875, 3), ("bilinear", 0.9, 1)]
@@ -55,7 +58,7 @@ def bundle(folder: Path, interpolation: Interpolation, crop: float, channels: in
     model = lively(build(network, ('cat "$x"', "dog </b>", "🦉"), preprocessing=wanted))
     export(model, folder / "model.onnx")
     session = open_artifact(folder / "model.onnx")
-    write_parity_pack(folder, photos(folder / "photos"), session.preprocessing, session.run, session.classes)
+    write_parity_pack(folder, photos(folder / "photos"), session.preprocessing, session.outputs, session.classes)
     write_loaders(folder, "model.onnx", session.metadata)
     return folder
 
@@ -176,6 +179,84 @@ def test_the_pack_holds_what_each_step_gives(made: Path) -> None:
         assert 4 <= one["pixel_tolerance"] < 40
 
 
+HEADS = [("ssdlite_mobilenet_v3_small", True), ("ssdlite_mobilenet_v3_small", False)]
+HEADS += [("lraspp_mobilenet_v3_small", True), ("lraspp_mobilenet_v3_small", False)]
+
+
+def bundle_of_a_head(folder: Path, name: str, inside: bool) -> Path:
+    """The prediction layers are made livelier: boxes must differ in size and in score."""
+    torch.manual_seed(0)
+    model = lively(build(scale(network(name), 0.35, 96), ["cat", "dog", "owl"]))
+    for key, value in model.named_parameters():
+        if ".classes" in key and key.endswith("conv.bias"):
+            value.data -= 1.0
+    export(model, folder / "model.onnx", postprocess=Postprocess(inside=inside))
+    session = open_artifact(folder / "model.onnx")
+    places = anchors(model.network) if model.info.task == "detect" else None
+    photos(folder / "photos")
+    files = sorted((folder / "photos").iterdir())[:3]
+    write_parity_pack(folder, files, session.preprocessing, session.outputs, session.classes, anchors=places)
+    write_loaders(folder, "model.onnx", session.metadata)
+    return folder
+
+
+@pytest.fixture(scope="module", params=HEADS, ids=lambda case: f"{case[0]}-{'inside' if case[1] else 'raw'}")
+def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundle_of_a_head(tmp_path_factory.mktemp("head"), *request.param)
+
+
+def test_the_python_loader_reads_boxes_and_masks(head: Path) -> None:
+    ran = python_loader(head, "--check")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines()[-1] == "all agree"
+    assert all("pixels off by at most 0, " in line for line in ran.stdout.splitlines()[:-1])
+    photo = head / "photos" / "0.png"
+    said = python_loader(head, str(photo)).stdout
+    found, size = (
+        open_artifact(head / "model.onnx").outputs(
+            decode.load_image(photo, open_artifact(head / "model.onnx").preprocessing)[None]
+        ),
+        Image.open(photo).size,
+    )
+    if "mask" in found or "probabilities" in found:
+        (mask,) = masks_in(found, [size[::-1]])
+        named = ("cat", "dog", "owl")[np.bincount(mask.ravel()).argmax()]
+        assert f" {named} 0." in said
+        return
+    (one,) = detections_in(found, np.array(json.loads((head / "anchors.json").read_text()), np.float32)
+                           if (head / "anchors.json").is_file() else None)  # fmt: skip
+    corners = np.round(one.boxes[0] * [*size, *size]).astype(int)
+    assert f"\n  {('cat', 'dog', 'owl')[one.classes[0]]} {one.scores[0]:.3f} at {corners}" in said
+    assert len(said.splitlines()) == 1 + len(one.scores)
+
+
+def test_the_pack_tells_wrong_boxes_and_masks(head: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "bundle"
+    shutil.copytree(head, wrong)
+    text = (wrong / "loader.py").read_text(encoding="utf-8")
+    changed = text.replace("return boxes[kept]", "return boxes[kept] / 2").replace(
+        'return outputs["boxes"][:count]', 'return outputs["boxes"][:count] / 2'
+    )
+    changed = changed.replace('return outputs["mask"] if', 'return 1 - outputs["mask"] if').replace(
+        "argmax(0)", "argmin(0)"
+    )
+    assert changed != text
+    (wrong / "loader.py").write_text(changed, encoding="utf-8")
+    ran = python_loader(wrong, "--check")
+    assert ran.returncode == 1 and "DISAGREES" in ran.stdout
+
+
+def test_the_script_loader_reads_boxes_and_masks(head: Path, window: Browser) -> None:
+    (head / "ort").symlink_to(WEB)
+    with served(head) as address:
+        window.open(f"{address}/loader.html?check")
+        said = window.value("new Promise((done) => setInterval(() => { const text = result.textContent;"
+                            " if (text !== 'checking') done(text); }, 20))")  # fmt: skip
+        errors = list(window.errors)
+    assert said.splitlines()[-1] == "all agree", said
+    assert errors == []
+
+
 def test_large_and_odd_files_become_a_png(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (900, 1400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
@@ -185,12 +266,12 @@ def test_large_and_odd_files_become_a_png(tmp_path: Path) -> None:
     export(model, tmp_path / "model.onnx")
     session = open_artifact(tmp_path / "model.onnx")
     names = [tmp_path / name for name in ("broken.jpg", "large.png", "old.tiff")]
-    pack = write_parity_pack(tmp_path, names, session.preprocessing, session.run, session.classes)
+    pack = write_parity_pack(tmp_path, names, session.preprocessing, session.outputs, session.classes)
     assert [one["file"] for one in pack["images"]] == ["01.png", "02.png"], "the broken one is passed over"
     assert Image.open(tmp_path / "parity" / "01.png").size == (640, 411)
     with pytest.raises(MisuseError, match="no readable image among the 1 given for the parity pack"):
-        write_parity_pack(tmp_path, names[:1], session.preprocessing, session.run, session.classes)
-    drawn = write_parity_pack(tmp_path / "scenes", [], session.preprocessing, session.run, session.classes, limit=2)
+        write_parity_pack(tmp_path, names[:1], session.preprocessing, session.outputs, session.classes)
+    drawn = write_parity_pack(tmp_path / "scenes", [], session.preprocessing, session.outputs, session.classes, limit=2)
     assert len(drawn["images"]) == 2
 
 

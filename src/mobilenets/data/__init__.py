@@ -2,8 +2,10 @@
 
     decode    one encoded image -> uint8 h w 3                       no torch
     folder    a data set -> labelled samples in splits               no torch
-    formats   which reader lists a data set: class folders (layout), tables (csv_file, parquet), shards, hugging_face
+    formats   which reader lists a data set: class folders (layout), tables (csv_file, parquet), shards, hugging_face,
+              boxes and masks (voc, coco, yolo, masks)
     cache     samples -> decoded squares, in memory or on disk       no torch
+    stretched samples with boxes or masks -> whole images            no torch
     scenes    seeded drawn scenes for examples and tests             no torch
     drafts    one encoded image -> a square to train on, quickly     torch
     augment   a batch of squares -> a batch for the network          torch

@@ -13,7 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mobilenets.data.augmentation import BOXES, DEFAULT, LIGHT, MASKS, NONE, RANDOM, STRONG, Augmentation
+from mobilenets.data.augmentation import (
+    BOXES,
+    DEFAULT,
+    LIGHT,
+    LIGHT_BOXES,
+    LIGHT_MASKS,
+    MASKS,
+    NONE,
+    RANDOM,
+    STRONG,
+    Augmentation,
+)
 from mobilenets.data.colour import finish
 from mobilenets.data.draws import Draws, groups
 from mobilenets.data.mixing import mix
@@ -25,6 +36,8 @@ __all__ = [
     "BOXES",
     "DEFAULT",
     "LIGHT",
+    "LIGHT_BOXES",
+    "LIGHT_MASKS",
     "MASKS",
     "NONE",
     "RANDOM",

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from mobilenets.data.augmentation import Augmentation
 from mobilenets.data.colour import finish
 from mobilenets.data.draws import Draws, groups
-from mobilenets.data.pieces import Piece, Truth, as_truth, draw, mirror, moved, windowed
+from mobilenets.data.pieces import Piece, Truth, draw, joined, mirror, moved, windowed
 from mobilenets.heads import iou
 
 __all__ = ["MOSAIC", "augment_boxes"]
@@ -69,7 +69,7 @@ def augment_boxes(
         plan = _planned([corners for corners, _, _ in truth[part]], side, resolution, settings, draws)
         finish(draw(images[part], plan, resolution).to(images.device), settings, draws, out[part])
         here = truth[part]
-        found += [as_truth([moved(here[p.image], p, side, resolution) for p in pieces]) for pieces in plan]
+        found += [joined([moved(here[p.image], p, side, resolution) for p in pieces]) for pieces in plan]
     return out, found
 
 

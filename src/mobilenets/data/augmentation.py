@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from mobilenets.errors import MisuseError
 
-__all__ = ["BOXES", "DEFAULT", "LIGHT", "MASKS", "NONE", "RANDOM", "STRONG", "Augmentation"]
+__all__ = [
+    "BOXES",
+    "DEFAULT",
+    "LIGHT",
+    "LIGHT_BOXES",
+    "LIGHT_MASKS",
+    "MASKS",
+    "NONE",
+    "RANDOM",
+    "STRONG",
+    "Augmentation",
+]
 
 Range = tuple[float, float]
 
@@ -116,6 +127,12 @@ BOXES = Augmentation(
     scale=(0.1, 1.0), ratio=(0.5, 2.0), expand=2.0, least_overlap=(0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), mosaic=0.25
 )
 """For detection: SSD's crops (arXiv:1512.02325, section 2.2), smaller objects, and sometimes four images in one."""
+
+LIGHT_BOXES = Augmentation(scale=(0.3, 1.0), expand=1.3, least_overlap=(0.5, 0.7, 0.9, 1.0))
+"""For detection in short trainings, which underfit."""
+
+LIGHT_MASKS = Augmentation(scale=(0.5, 1.0), ratio=(1.0, 1.0))
+"""For segmentation in short trainings."""
 
 MASKS = Augmentation(scale=(0.25, 1.0), ratio=(1.0, 1.0), expand=2.0)
 """For segmentation: images half to twice as large (DeepLabv3, arXiv:1706.05587, section 4.1)."""

@@ -92,6 +92,10 @@ def _read_annotated_folder(root: Path, wanted: Literal["detect", "segment"]) -> 
         return read_voc_masks(root)
     if boxes:
         return read_voc_boxes(root)
+    if inside := sorted(folder for folder in root.iterdir() if (folder / "JPEGImages").is_dir()):
+        raise MisuseError(
+            f"{root}: holds data sets as Pascal VOC lays them out; give one of them, such as {inside[0]}."
+        )
     if has_masks(root):
         return read_masks(root)
     if files := coco_files(root):

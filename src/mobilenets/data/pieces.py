@@ -20,7 +20,7 @@ from torch import Tensor
 from mobilenets.data.annotations import IGNORED
 from mobilenets.preprocessing import Interpolation
 
-__all__ = ["Piece", "Rectangle", "Truth", "as_truth", "draw", "draw_masks", "mirror", "moved", "resized", "windowed"]
+__all__ = ["Piece", "Rectangle", "Truth", "draw", "draw_masks", "joined", "mirror", "moved", "resized", "windowed"]
 
 _MEAN_STEP = 8  # pixels between those that an image's mean colour is taken of
 
@@ -154,7 +154,7 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: Interpolation 
     return F.interpolate(x, size, mode=interpolation, antialias=True)
 
 
-def as_truth(truths: Sequence[Truth]) -> Truth:
+def joined(truths: Sequence[Truth]) -> Truth:
     """The objects of several pieces of one square."""
     corners, labels, hard = zip(*truths, strict=True)
     return np.concatenate(corners), np.concatenate(labels), np.concatenate(hard)

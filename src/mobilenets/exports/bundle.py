@@ -21,6 +21,7 @@ from mobilenets.exports.verify import Verification
 from mobilenets.exports.whole import files_of, size_bytes
 from mobilenets.exports.write import check_images
 from mobilenets.files import write_text
+from mobilenets.heads import anchors
 from mobilenets.model import MobileNet, versions
 from mobilenets.precision import Precision, Scheme
 from mobilenets.runtime import open_artifact
@@ -147,7 +148,8 @@ def _write_companions(folder: Path, model: MobileNet, made: Sequence[Artifact], 
     from mobilenets.exports.loaders import write_loaders, write_parity_pack
 
     session = open_artifact(folder / file)
-    write_parity_pack(folder, examples, session.preprocessing, session.run, session.classes)
+    places = anchors(model.network) if session.task == "detect" else None
+    write_parity_pack(folder, examples, session.preprocessing, session.outputs, session.classes, anchors=places)
     write_loaders(folder, file, session.metadata)
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from mobilenets.data.splits import Sample
 from mobilenets.metrics import Task
 from mobilenets.prediction import (
+    BoxMistakes,
     DetectionEvaluation,
     Evaluation,
+    MaskMistakes,
     Predictor,
     Scored,
     SegmentationEvaluation,
@@ -42,7 +44,7 @@ class Scoring:
     """
 
     scored: Scored
-    mistakes: WorstMistakes | None = None
+    mistakes: WorstMistakes | BoxMistakes | MaskMistakes
 
 
 def scored_with_mistakes(
@@ -54,9 +56,11 @@ def scored_with_mistakes(
             wrong = WorstMistakes(classes)
             return Scoring(evaluate_samples(predictor, samples, on_progress=on_progress, on_batch=wrong.see), wrong)
         case "detect":
-            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress))
+            boxes = BoxMistakes(classes)
+            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress, on_batch=boxes.see), boxes)
         case "segment":
-            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress))
+            masks = MaskMistakes(classes)
+            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress, on_batch=masks.see), masks)
 
 
 def scored_alone(predictor: Predictor, samples: Sequence[Sample], on_progress: Tell) -> Scored:
@@ -94,7 +98,7 @@ def evidence(task: Task, scoring: Scoring, predictor: Predictor, samples: Sequen
         of: what was scored, in words.
     """
     scored = scoring.scored
-    found: dict[str, Any] = {} if scoring.mistakes is None else {"mistakes": scoring.mistakes.write(run)}
+    found: dict[str, Any] = {"mistakes": scoring.mistakes.write(run)}
     if isinstance(scored, Evaluation):
         confused = confusion(scored, of)
         return found | ({} if confused is None else {"confusion": confused})

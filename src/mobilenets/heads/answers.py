@@ -27,13 +27,20 @@ def detections_in(
         most: boxes of an image.
     """
     if COUNT not in outputs:
-        return detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
+        found = detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
+        return [_with_area(each) for each in found]
     found = []
     for i, count in enumerate(outputs[COUNT].ravel().astype(int).tolist()):
         boxes, scores, classes = (outputs[name][i][:count] for name in (BOXES, SCORES, CLASSES))
         good = np.flatnonzero(scores >= score)[:most]
         found.append(Detections(boxes[good].clip(0, 1), scores[good], classes[good].astype(np.int64)))
-    return found
+    return [_with_area(each) for each in found]
+
+
+def _with_area(found: Detections) -> Detections:
+    """Without boxes that lie outside the image, of which clipping left a line."""
+    good = (found.boxes[:, 2:] > found.boxes[:, :2]).all(1)
+    return Detections(found.boxes[good], found.scores[good], found.classes[good])
 
 
 def masks_in(outputs: Outputs, sizes: Sequence[tuple[int, int]]) -> list[NDArray[np.uint8]]:

@@ -6,13 +6,16 @@ from mobilenets.prediction.found import Detection, Prediction, Region
 from mobilenets.prediction.mistakes import WorstMistakes, confusion
 from mobilenets.prediction.predict import predict, predict_files
 from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.prediction.region_mistakes import BoxMistakes, MaskMistakes
 from mobilenets.prediction.scoring import DetectionEvaluation, SegmentationEvaluation, evaluate_boxes, evaluate_masks
 from mobilenets.prediction.video import Video, is_video, predict_videos
 
 __all__ = [
+    "BoxMistakes",
     "Detection",
     "DetectionEvaluation",
     "Evaluation",
+    "MaskMistakes",
     "Prediction",
     "Predictor",
     "Region",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from mobilenets.data.augment import BOXES, DEFAULT, LIGHT, MASKS, RANDOM, Augmentation
+from mobilenets.data.augment import BOXES, DEFAULT, LIGHT, LIGHT_BOXES, LIGHT_MASKS, MASKS, RANDOM, Augmentation
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.metrics import Task
 
@@ -15,6 +15,9 @@ Negatives = Literal["focal", "mined"]
 LIGHT_BELOW_EPOCHS = 40
 """Measured on CIFAR-10, V1 0.5 at 64 px, one epoch: 46.9 % with shifts and flips, 45.5 % with mild crops, 44.7 % with
 the default ones; on generated scenes, V1 0.5, 16 epochs of AdamW: 85.2 % with light ones, 76.3 % with the default."""
+LIGHT_BELOW_PICTURES = 200
+"""The same for boxes and masks. Measured on BCCD, SSDLite on V2 at 256 px, 16 epochs: AP50 78 % with light crops, 71 %
+with SSD's."""
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adamw", "rmsprop"),
     "schedule": ("cosine", "exponential"),
@@ -150,9 +153,9 @@ class Recipe:
             return self.augmentation
         match task:
             case "detect":
-                return BOXES
+                return LIGHT_BOXES if epochs < LIGHT_BELOW_PICTURES else BOXES
             case "segment":
-                return MASKS
+                return LIGHT_MASKS if epochs < LIGHT_BELOW_PICTURES else MASKS
             case "classify" | "multi-label":
                 return LIGHT if epochs < LIGHT_BELOW_EPOCHS else DEFAULT
 
@@ -179,11 +182,15 @@ class Finetune(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Finetune):
-    """For boxes and masks, from published weights or from none: small batches, whole images."""
+    """For boxes and masks, from published weights or from none: small batches, whole images.
+
+    The rate is measured on BCCD (SSDLite on V2 at 256 px, 16 epochs): AP50 65 % at 4e-3, 71 % at 8e-3.
+    """
 
     name: ClassVar[str] = "dense"
 
     batch_size: int = 16
+    lr: float = 8e-3
     label_smoothing: float = 0.0
     head_first: float = 0.02
 

@@ -17,7 +17,9 @@ from PIL import Image
 from mobilenets.data import decode, scenes
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError, MisuseError
+from mobilenets.exports.loaders.answers import Answer, answers, described, difference
 from mobilenets.files import write_bytes, write_text
+from mobilenets.outputs import Outputs
 from mobilenets.preprocessing import Preprocessing
 
 FORMAT = "mobilenets-parity/1"
@@ -40,8 +42,11 @@ DOWN_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
 """Whether Pillow resizes a tall image down first, then across: where its height shrinks by more than twice as many
 pixels as its width. Older versions go across first always. Clipping between the passes makes that a few levels."""
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
+TOLERANCE_HEADS = 1e-3
+"""Of scores of boxes, and of the part of a mask's pixels that may differ, where the pixels are the same."""
+
+Run = Callable[[NDArray[np.uint8]], Outputs]
+"""What a model gives for uint8 images (n, h, w, c), by name."""
 
 
 def write_parity_pack(
@@ -51,8 +56,9 @@ def write_parity_pack(
     run: Run,
     classes: Sequence[str],
     *,
+    anchors: NDArray[np.float32] | None = None,
     limit: int = IMAGES,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
 ) -> dict[str, Any]:
     """Write `folder/parity/`: images, the squares that the network sees of them, and what it answers.
 
@@ -62,10 +68,12 @@ def write_parity_pack(
         folder: of the bundle.
         images: to choose from, evenly; unreadable ones are passed over; generated scenes where none are given.
         preprocessing: of the model.
-        run: the model, or a session on the artifact.
+        run: the outputs of a session on the artifact.
         classes: names of the outputs.
+        anchors: of a detector whose boxes are not made inside.
         limit: how many images.
-        tolerance: of probabilities where the pixels are the same; int8 artifacts want their own `run` or a larger one.
+        tolerance: of answers where the pixels are the same, by the task unless given; int8 artifacts want their own
+            `run` or a larger one.
 
     Returns:
         What `parity.json` holds.
@@ -73,44 +81,54 @@ def write_parity_pack(
     Raises:
         MisuseError: none of the images can be read.
     """
+
+    def said(pixels: NDArray[np.uint8]) -> Answer:
+        return answers(run(pixels[None]), anchors)[0]
+
     place = Path(folder) / "parity"
     entries = []
     for number, (data, suffix) in enumerate(_chosen(images, preprocessing.channels, limit), 1):
         file = f"{number:02d}{suffix}"
         write_bytes(place / file, data)
-        entries.append(_expected(place / file, preprocessing, run, classes, tolerance))
+        entries.append(_expected(place / file, preprocessing, said, classes, tolerance))
     if not entries:
         raise MisuseError(f"no readable image among the {len(images)} given for the parity pack.")
     pack = {
         "format": FORMAT,
         "preprocessing": preprocessing.to_dict(),
         "down_first": DOWN_FIRST,
-        "tolerance": tolerance,
-        "images": entries,
+        "tolerance": entries[0].pop("tolerance"),
+        "images": [{key: value for key, value in entry.items() if key != "tolerance"} for entry in entries],
     }
     write_text(place / "parity.json", json.dumps(pack, indent=1, ensure_ascii=False))
     return pack
 
 
 def _expected(
-    path: Path, preprocessing: Preprocessing, run: Run, classes: Sequence[str], tolerance: float
-) -> dict[str, Any]:
+    path: Path, preprocessing: Preprocessing, said: Callable[[NDArray[np.uint8]], Answer], classes: Sequence[str],
+    tolerance: float | None,
+) -> dict[str, Any]:  # fmt: skip
     """One image's line in the pack; its square is written beside it."""
     pixels = decode.load_image(path, preprocessing)
     either = _either_order(decode.decode(path, channels=preprocessing.channels), preprocessing)
     off = max(int(np.abs(other.astype(int) - pixels).max()) for other in either)
-    probabilities = run(pixels[None])[0]
-    others = [*either, *_noisy(pixels)]
-    moved = max(float(np.abs(run(other[None])[0] - probabilities).max()) for other in others)
+    answer = said(pixels)
+    if tolerance is None:
+        tolerance = TOLERANCE if isinstance(answer, np.ndarray) and answer.ndim == 1 else TOLERANCE_HEADS
+    moved = max(difference(answer, said(other)) for other in (*either, *_noisy(pixels)))
     square = f"{path.stem}.square.png"
     write_bytes(path.with_name(square), _png(pixels))
-    order = np.argsort(-probabilities, kind="stable")[:5].tolist()
+    masked = {}
+    if isinstance(answer, np.ndarray) and answer.ndim == 2:
+        masked = {"mask": f"{path.stem}.mask.png"}
+        write_bytes(path.with_name(masked["mask"]), _png(answer[..., None]))
     return {
         "file": path.name,
         "square": square,
         "square_sha256": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
-        "top": [{"label": classes[i] if classes else str(i), "score": float(probabilities[i])} for i in order],
-        "probabilities": [float(value) for value in probabilities],
+        **described(answer, classes),
+        **masked,
+        "tolerance": tolerance,
         "pixel_tolerance": off + PIXEL_TOLERANCE,
         "tolerance_other_pixels": min(1.0, max(tolerance, 2 * moved)),
     }

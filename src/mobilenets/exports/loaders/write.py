@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilenets.errors import CheckpointError, MisuseError
+from mobilenets.errors import MisuseError
+from mobilenets.exports.loaders.answers import OVERLAP, SURE
 from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
 from mobilenets.files import write_text
+from mobilenets.heads import anchors
 from mobilenets.onnx import IMAGE
-from mobilenets.outputs import PROBABILITIES
-from mobilenets.preprocessing import Preprocessing
+from mobilenets.runtime.session import Description
+from mobilenets.table import json as table_json
 from mobilenets.version import __version__
 
 FILES = ("loader.py", "loader.js", "loader.html", "Loader.kt", "README.md")
 """What is written, beside `labels.json`."""
+ANCHORS = "anchors.json"
+"""Beside a raw detector: centre x, centre y, width and height of each, in parts of the image's."""
 _MODES = {1: ("L", "grey (the luma of colours)"), 3: ("RGB", "RGB"), 4: ("RGBA", "its four channels")}
 _SUPPORT = {"bilinear": 1, "bicubic": 2}
 
@@ -27,7 +31,8 @@ def write_loaders(folder: str | Path, artifact: str, metadata: Mapping[str, str]
     Args:
         folder: of the bundle; a parity pack that lies there already is described in the README.
         artifact: name of the ONNX file in the folder.
-        metadata: of the artifact, as its session has it: `classes`, `preprocessing` (JSON), `task`, `network`.
+        metadata: of the artifact, as its session has it: `classes`, `preprocessing` (JSON), `task`, `network`; of a
+            detector whose boxes are not made inside, the `table`, too.
 
     Raises:
         MisuseError: the artifact is no ONNX file; another's runtime is not what the loaders use.
@@ -38,21 +43,20 @@ def write_loaders(folder: str | Path, artifact: str, metadata: Mapping[str, str]
     folder = Path(folder)
     facts = _facts(artifact, metadata) | _pack_facts(folder)
     write_text(folder / "labels.json", json.dumps(facts["classes"], ensure_ascii=False))
+    written = ["labels.json"]
+    if facts["task"] == "detect" and not facts["inside"]:
+        places = anchors(table_json.from_dict(json.loads(metadata["table"])))
+        write_text(folder / ANCHORS, json.dumps(places.tolist()))
+        written.append(ANCHORS)
     for name in FILES:
         write_text(folder / name, _filled(name, facts))
-    return [folder / name for name in ("labels.json", *FILES)]
+    return [folder / name for name in (*written, *FILES)]
 
 
 def _facts(artifact: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     """What the templates are filled with."""
-    try:
-        classes = list(json.loads(metadata["classes"]))
-        preprocessing = Preprocessing.from_dict(json.loads(metadata["preprocessing"]))
-    except (KeyError, ValueError, TypeError, MisuseError) as error:
-        raise CheckpointError(
-            f"{artifact}: its metadata lacks readable `classes` and `preprocessing`, which `mobilenets export` writes: "
-            f"{error}"
-        ) from error
+    about = Description.of(metadata, artifact)
+    classes, preprocessing = list(about.classes), about.preprocessing
     mode, mode_name = _MODES[preprocessing.channels]
     return {
         "artifact": artifact,
@@ -71,7 +75,13 @@ def _facts(artifact: str, metadata: Mapping[str, str]) -> dict[str, Any]:
         "mean": preprocessing.mean,
         "std": preprocessing.std,
         "input": IMAGE,
-        "output": PROBABILITIES,
+        "outputs": list(about.outputs),
+        "output": about.outputs[0],
+        "task": about.task,
+        "inside": about.postprocess == "inside",
+        "stretch": preprocessing.shaping == "stretch",
+        "sure": SURE,
+        "overlap": OVERLAP,
     }
 
 
