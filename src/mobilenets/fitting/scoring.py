@@ -80,7 +80,7 @@ def beside(scored: Scored) -> dict[str, float]:
         case Evaluation():
             found: dict[str, float] = {}
         case DetectionEvaluation(scores=scores):
-            found = {"AP50": scores.ap50, "AP75": scores.ap75, "recall of 100 boxes": scores.recall}
+            found = {"AP50": scores.ap50, "recall of 100 boxes": scores.recall}
         case SegmentationEvaluation(scores=scores):
             found = {"pixel accuracy": scores.accuracy, "accuracy off the borders": scores.boundary_free_accuracy}
     return {name: value for name, value in found.items() if np.isfinite(value)}
