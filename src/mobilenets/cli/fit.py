@@ -23,7 +23,7 @@ def run(
     task: Literal["detect", "segment"] | None = None,
     device: str = "local",
     precision: Precision = "fp32",
-    max_drop: float = 1.0,
+    max_drop: float | None = None,
     threads: int = 1,
     seed: int = 0,
     weights: str = "auto",
@@ -45,7 +45,8 @@ def run(
         task: where the data have both boxes and masks; else it is found from them.
         device: where latency is measured and the artifact proven: local, ssh:user@host, browser.
         precision: of the artifact: fp32, fp16 (weights), int8.
-        max_drop: what int8 may cost, in points of the metric; where nothing holds it, the file stays in float.
+        max_drop: what int8 may cost, in points of the metric (1; 2 of AP and mIoU); where nothing holds it, the file
+            stays in float.
         threads: threads of the artifact's runtime.
         seed: of split, search and training.
         weights: what networks start from: auto (the best published ones that can be had, else none), imagenet, none, a
@@ -60,8 +61,8 @@ def run(
     with Display() as display:
         result = fit(
             data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision,
-            max_drop=max_drop / 100, threads=threads, seed=seed, weights=weights, resume=resume, overwrite=overwrite,
-            watcher=display,
+            max_drop=None if max_drop is None else max_drop / 100, threads=threads, seed=seed, weights=weights,
+            resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

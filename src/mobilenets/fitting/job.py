@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 
 from mobilenets.compression.ladder import Rung
-from mobilenets.compression.quantize import decoded, finished_rungs, thinned
+from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
 from mobilenets.compression.work import Quantized, Work
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
-from mobilenets.errors import BudgetUnmetError, MisuseError, VerificationError
+from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
-from mobilenets.exports.samples import CALIBRATION, loaded_images
+from mobilenets.exports.samples import CALIBRATION
 from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import (
     GONE,
@@ -64,8 +64,6 @@ ASKED = 16
 """Images whose answers on the device are held against those here."""
 INT8_SHARE = 0.15
 """Part of the time left after the search that the ladder of int8 may take, with what it trains."""
-HEAD_IMAGES = 200
-"""Validation images that a detector's or segmenter's int8 is judged by."""
 CLOSING_S = 8.0
 """Kept for export, verification and the last measurement; scoring the artifact comes on top."""
 SCORED_PER_S = 800.0
@@ -271,32 +269,12 @@ class Job:
         verification = export(model, artifact, images=self.shown, precision="fp16" if precision == "fp16" else "fp32")
         if precision != "int8":
             return artifact, verification
-        if self.ending is not None:
-            return self.int8_of_head(model) or (artifact, verification)
         done = self.quantized = self.quantize(model, artifact)
         if done.verification is None:
             self.watcher.note(f"no technique holds int8 within {100 * self.state.max_drop:g} points: float is kept.")
             return artifact, verification
         save(done.model, self.run / "model.safetensors")
         return done.artifact, done.verification
-
-    def int8_of_head(self, model: MobileNet) -> tuple[Path, Verification] | None:
-        """A detector or segmenter in int8, judged by its metric on validation images; None where it loses too much."""
-        artifact, seed = self.run / "model.int8.onnx", self.state.seed
-        val = list(thinned(self.folder.splits["val"], seed, HEAD_IMAGES))
-        images, kept = loaded_images([sample.path for sample in val], model.info.preprocessing)
-        train = [sample.path for sample in thinned(self.folder.splits["train"], seed, CALIBRATION)]
-        calibration, _ = loaded_images(train, model.info.preprocessing)
-        labels = [val[i].label for i in kept]
-        try:
-            return artifact, export(
-                model, artifact, images=images, precision="int8", calibration=calibration, labels=labels,
-                max_drop=self.state.max_drop,
-            )  # fmt: skip
-        except VerificationError as error:
-            assert error.result is not None
-            self.watcher.note(f"int8 loses more than {100 * self.state.max_drop:g} points: float is kept. {error}")
-            return None
 
     def quantize(self, model: MobileNet, artifact: Path) -> Quantized:
         """The ladder of int8, from the float file; a rung that an earlier sitting finished is not climbed again."""
@@ -306,7 +284,8 @@ class Job:
         finished: list[Rung] = []
         with contextlib.suppress(MisuseError):
             finished = finished_rungs(run, asked)
-        seed, val = self.state.seed, thinned(self.folder.splits["val"], self.state.seed)
+        seed, most = self.state.seed, SCORED if self.ending is None else SCORED_HEADS
+        val = thinned(self.folder.splits["val"], seed, most)
         self.watcher.phase("decoding validation images", len(val))
         pixels, labels = decoded(val, model, self.watcher)
         train = [sample.path for sample in thinned(self.folder.splits["train"], seed, CALIBRATION)]

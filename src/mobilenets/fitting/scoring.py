@@ -13,8 +13,10 @@ import numpy as np
 from mobilenets.data.splits import Sample
 from mobilenets.metrics import Task
 from mobilenets.prediction import (
+    BoxMistakes,
     DetectionEvaluation,
     Evaluation,
+    MaskMistakes,
     Predictor,
     Scored,
     SegmentationEvaluation,
@@ -42,7 +44,7 @@ class Scoring:
     """
 
     scored: Scored
-    mistakes: WorstMistakes | None = None
+    mistakes: WorstMistakes | BoxMistakes | MaskMistakes
 
 
 def scored_with_mistakes(
@@ -54,9 +56,11 @@ def scored_with_mistakes(
             wrong = WorstMistakes(classes)
             return Scoring(evaluate_samples(predictor, samples, on_progress=on_progress, on_batch=wrong.see), wrong)
         case "detect":
-            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress))
+            boxes = BoxMistakes(classes)
+            return Scoring(evaluate_boxes(predictor, samples, on_progress=on_progress, on_batch=boxes.see), boxes)
         case "segment":
-            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress))
+            masks = MaskMistakes(classes)
+            return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress, on_batch=masks.see), masks)
 
 
 def scored_alone(predictor: Predictor, samples: Sequence[Sample], on_progress: Tell) -> Scored:
@@ -76,7 +80,7 @@ def beside(scored: Scored) -> dict[str, float]:
         case Evaluation():
             found: dict[str, float] = {}
         case DetectionEvaluation(scores=scores):
-            found = {"AP50": scores.ap50, "AP75": scores.ap75, "recall of 100 boxes": scores.recall}
+            found = {"AP50": scores.ap50, "recall of 100 boxes": scores.recall}
         case SegmentationEvaluation(scores=scores):
             found = {"pixel accuracy": scores.accuracy, "accuracy off the borders": scores.boundary_free_accuracy}
     return {name: value for name, value in found.items() if np.isfinite(value)}
@@ -94,7 +98,7 @@ def evidence(task: Task, scoring: Scoring, predictor: Predictor, samples: Sequen
         of: what was scored, in words.
     """
     scored = scoring.scored
-    found: dict[str, Any] = {} if scoring.mistakes is None else {"mistakes": scoring.mistakes.write(run)}
+    found: dict[str, Any] = {"mistakes": scoring.mistakes.write(run)}
     if isinstance(scored, Evaluation):
         confused = confusion(scored, of)
         return found | ({} if confused is None else {"confusion": confused})
