@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mobilenets.data.augment import BOXES, DEFAULT, LIGHT, NONE, RANDOM, STRONG, Augmentation, plain
@@ -46,6 +47,7 @@ def seen(image: torch.Tensor, label: int) -> np.ndarray | None:
     return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) if len(xs) else None
 
 
+@hypothesis_settings(deadline=None)
 @given(seed=st.integers(0, 10_000), resolution=st.sampled_from([40, 60, 97]))
 def test_a_box_is_where_its_object_is(seed: int, resolution: int) -> None:
     images, truth = drawn(seed, 4)
@@ -61,6 +63,7 @@ def test_a_box_is_where_its_object_is(seed: int, resolution: int) -> None:
                 assert np.abs(edges - box).max() <= 2.0, (edges, box)
 
 
+@hypothesis_settings(deadline=None)
 @given(seed=st.integers(0, 10_000), mosaic=st.sampled_from([0.0, 0.5, 1.0]))
 def test_boxes_are_valid(seed: int, mosaic: float) -> None:
     images, truth = drawn(seed, 8)
@@ -74,6 +77,7 @@ def test_boxes_are_valid(seed: int, mosaic: float) -> None:
         assert ((corners[:, 2:] - corners[:, :2]) * 50 > 0.999).all()
 
 
+@hypothesis_settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_boxes_of_a_mosaic_hold_their_colour(seed: int) -> None:
     images, truth = drawn(seed, 8)
@@ -82,7 +86,8 @@ def test_boxes_of_a_mosaic_hold_their_colour(seed: int) -> None:
     for image, (corners, labels, _) in zip(augmented, found, strict=True):
         for (x0, y0, x1, y1), label in zip(corners * 80, labels, strict=True):
             inside = image[:, int(y0 + 0.5) : int(y1 + 0.5), int(x0 + 0.5) : int(x1 + 0.5)].mean((1, 2)).numpy()
-            assert inside.argmax() == label and inside[label] > 0.6
+            assert inside.argmax() == label
+            assert inside[label] > 0.6 or min(x1 - x0, y1 - y0) < 4  # edges are soft
 
 
 def test_a_mosaic_is_of_four_neighbours() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mobilenets.data.annotations import IGNORED
@@ -28,6 +29,7 @@ def painted(seed: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.eye(3, dtype=np.uint8)[masks] * 255), torch.from_numpy(masks)
 
 
+@hypothesis_settings(deadline=None)
 @given(seed=st.integers(0, 10_000), resolution=st.sampled_from([36, 48, 75]))
 def test_masks_move_with_their_images(seed: int, resolution: int) -> None:
     images, masks = painted(seed, 4)
@@ -41,6 +43,7 @@ def test_masks_move_with_their_images(seed: int, resolution: int) -> None:
     assert known.flatten(1).float().mean(1).min() > 0.2  # half the sides, and rounding
 
 
+@hypothesis_settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_beyond_the_image_is_ignored_and_has_its_mean_colour(seed: int) -> None:
     images, masks = painted(seed, 4)

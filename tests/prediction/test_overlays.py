@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilenets.drawing import colour
 from mobilenets.prediction.found import Detection, Prediction, regions
-from mobilenets.prediction.overlays import annotated, colour, with_boxes, with_legend
+from mobilenets.prediction.overlays import annotated, with_boxes, with_legend
 
 GREY = np.full((200, 300, 3), 128, np.uint8)
 

@@ -15,9 +15,10 @@ from PIL import Image
 from mobilenets.cli import _run
 from mobilenets.data import decode
 from mobilenets.errors import MisuseError
+from mobilenets.heads import detections_in, masks_in
 from mobilenets.model import MobileNet, with_info
 from mobilenets.prediction import open_model, predict, to_coco
-from mobilenets.prediction.answers import anchors_of, read_boxes, read_masks
+from mobilenets.prediction.answers import anchors_of
 from mobilenets.table import Network, scale
 from mobilenets.weights import load_weights
 from mobilenets.zoo import INDEX
@@ -32,7 +33,7 @@ def test_boxes_are_in_the_images_pixels(detector: Any, photos: Path, kind: str) 
     predictor = open_model(model, threads=1)
     image = decode.load_image(photos / "a.png", predictor.preprocessing)
     assert predictor.preprocessing.shaping == "stretch"
-    (by_hand,) = read_boxes(predictor.outputs(image[None]), anchors_of(predictor), score=0.4, most=5)
+    (by_hand,) = detections_in(predictor.outputs(image[None]), anchors_of(predictor), score=0.4, most=5)
     first = found[0]
     assert first.size == (120, 100) and first.detections is not None and len(first.detections) == 5
     boxes = [each.box for each in first.detections]
@@ -47,7 +48,7 @@ def test_masks_are_of_the_images_size(segmenter: Any, photos: Path, kind: str) -
     first = predict(model, photos / "a.png", threads=1)[0]
     predictor = open_model(model, threads=1)
     image = decode.load_image(photos / "a.png", predictor.preprocessing)
-    (by_hand,) = read_masks(predictor.outputs(image[None]), [(120, 100)])
+    (by_hand,) = masks_in(predictor.outputs(image[None]), [(120, 100)])
     np.testing.assert_array_equal(first.mask(), by_hand)
     assert first.regions is not None
     assert sum(each.pixels for each in first.regions) == 12000

@@ -17,13 +17,11 @@ from mobilenets.errors import MisuseError
 from mobilenets.exports.postprocess import Postprocess, described
 from mobilenets.heads import anchors
 from mobilenets.heads.boxes import POSITION, SIZE
+from mobilenets.heads.detections import CANDIDATES
 from mobilenets.onnx.writer import SOFTMAX
 from mobilenets.outputs import BOXES, CLASSES, COUNT, INSIDE, MASK, PROBABILITIES, SCORES
 from mobilenets.table.lower import lower
 from mobilenets.table.rows import Network
-
-CANDIDATES = 400
-"""Pairs of anchor and class of an image that are looked at, the best ones, as in `heads.detections`."""
 
 
 def add_postprocess(proto: Any, network: Network, chosen: Postprocess) -> None:

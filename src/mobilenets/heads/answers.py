@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.heads.boxes import Array
-from mobilenets.heads.detections import MOST, Detections, detections
+from mobilenets.heads.detections import CANDIDATES, MOST, Detections, detections
 from mobilenets.outputs import BOXES, CLASSES, COUNT, MASK, PROBABILITIES, SCORES, Outputs
 
 
@@ -27,7 +27,10 @@ def detections_in(
         most: boxes of an image.
     """
     if COUNT not in outputs:
-        found = detections(outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most)
+        looked = max(CANDIDATES, most)
+        found = detections(
+            outputs[BOXES], outputs[SCORES], anchors, score=score, overlap=overlap, most=most, candidates=looked
+        )
         return [_with_area(each) for each in found]
     found = []
     for i, count in enumerate(outputs[COUNT].ravel().astype(int).tolist()):

@@ -13,6 +13,8 @@ from mobilenets.heads.boxes import Array, decode, iou, namespace, positions
 
 MOST = 100
 """Detections of an image."""
+CANDIDATES = 400
+"""Pairs of anchor and class of an image that are looked at, the best ones."""
 
 
 class Detections(NamedTuple):
@@ -31,7 +33,7 @@ def detections(
     score: float = 0.05,
     overlap: float = 0.6,
     most: int = MOST,
-    candidates: int = 400,
+    candidates: int = CANDIDATES,
 ) -> list[Detections]:
     """Detections of each image of a batch.
 

@@ -119,12 +119,12 @@ def evaluate(
     if wants_auto(model, runtime):
 
         def files(session: Session) -> list[Source]:
-            return [sample.path for sample in labelled(Path(data), session.classes, split=split)]
+            return [sample.path for sample in labelled(Path(data), session.classes, split=split, task=session.task)]
 
         predictor = open_auto(model, files, threads=threads, precision=precision, note=on_note)
     else:
         predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
-    samples = labelled(Path(data), names_of(predictor), split=split)
+    samples = labelled(Path(data), names_of(predictor), split=split, task=predictor.task)
     match predictor.task:
         case "classify" | "multi-label":
             return evaluate_samples(predictor, samples, on_progress=on_progress)
