@@ -55,7 +55,7 @@ def run(
             on_progress=display.advance, on_note=display.note,
         )  # fmt: skip
         if split is None and data.is_dir() and not _has_splits(data):
-            display.note(f"{data} has no test/ or val/: all its images are scored, those of a training among them.")
+            display.note(f"{data} has no test or val split: all its images are scored, those of a training among them.")
         for path, reason in result.skipped[:5]:
             display.note(f"skipped {path}: {reason}")
     if plot is not None:
@@ -67,10 +67,10 @@ def run(
 
 
 def _has_splits(folder: Path) -> bool:
-    """Whether a folder tells images apart by split: in folders or in files named after one."""
-    from mobilenets.data.listing import split_of_name
+    """Whether a data set tells the images that are scored from those that are learned."""
+    from mobilenets.data.formats import read_data
 
-    return any(split_of_name(path) in ("test", "val") for path in folder.iterdir())
+    return not {"test", "val"}.isdisjoint(read_data(folder, need_classes=1).splits)
 
 
 def _plot(result: Scored, path: Path) -> None:
