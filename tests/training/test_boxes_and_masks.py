@@ -264,3 +264,13 @@ def test_a_classifier_on_boxes_is_refused_with_the_name_of_a_detector(shared: Pa
     with pytest.raises(MisuseError, match="`ssdlite_mobilenet_v2` gives boxes"):
         mn.train("mobilenet_v2", tmp_path / "bccd_voc", out=tmp_path / "run", minutes=1)
     assert not (tmp_path / "run").exists()
+
+
+def test_recipes_that_boxes_and_masks_do_not_follow_are_refused() -> None:
+    from mobilenets.data.augment import RANDOM
+
+    with pytest.raises(MisuseError, match="`mixup`.*boxes and masks want 0"):
+        replace(RECIPE, mixup=0.2).check_task("detect")
+    with pytest.raises(MisuseError, match="erase is 0.25, which boxes and masks do not follow"):
+        replace(RECIPE, augmentation=RANDOM).check_task("segment")
+    replace(RECIPE, mixup=0.2).check_task("classify")

@@ -147,6 +147,19 @@ class Recipe:
         drawn: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
         return kind(**plain, augmentation=Augmentation(**drawn))
 
+    def check_task(self, task: Task) -> None:
+        """Refuse what boxes and masks cannot be trained with.
+
+        Raises:
+            MisuseError: mixed images, or an augmentation that does more than cut windows.
+        """
+        if task not in ("detect", "segment"):
+            return
+        if self.mixup:
+            raise MisuseError(f"`mixup` (={self.mixup}) mixes whole images' classes; boxes and masks want 0.")
+        if self.augmentation is not None:
+            self.augmentation.need_windows()
+
     def augmentation_for(self, epochs: float, task: Task = "classify") -> Augmentation:
         """What to draw in a training that passes over the images `epochs` times."""
         if self.augmentation is not None:

@@ -129,6 +129,7 @@ def train(
         chosen = _recipe(given or Recipe, minutes, epochs, changes or {})  # what is wrong in it is said first
         seed = chosen.seed
         table = network_by_name(network) if isinstance(network, str) else network
+        chosen.check_task(table.task)
         folder = open_data(data, table, seed=seed)  # bad data is refused before a run folder is made
         start = begin_for(table, folder, weights, seed=seed, note=watcher.note)
         if recipe is None and (start.source is not None or table.task != "classify"):
