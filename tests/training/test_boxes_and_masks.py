@@ -269,8 +269,8 @@ def test_a_classifier_on_boxes_is_refused_with_the_name_of_a_detector(shared: Pa
 def test_recipes_that_boxes_and_masks_do_not_follow_are_refused() -> None:
     from mobilenets.data.augment import RANDOM
 
-    with pytest.raises(MisuseError, match="`mixup`.*boxes and masks want 0"):
+    with pytest.raises(MisuseError, match=r"`mixup`.*boxes and masks want 0"):
         replace(RECIPE, mixup=0.2).check_task("detect")
-    with pytest.raises(MisuseError, match="erase is 0.25, which boxes and masks do not follow"):
+    with pytest.raises(MisuseError, match=r"erase is 0\.25, which boxes and masks do not follow"):
         replace(RECIPE, augmentation=RANDOM).check_task("segment")
     replace(RECIPE, mixup=0.2).check_task("classify")
