@@ -44,6 +44,8 @@ class Closeness:
 
 CLOSENESS = {"fp32": Closeness(0.99, 1e-4), "fp16": Closeness(0.9, 2e-2), "int8": Closeness(0.5, 0.25)}
 """By precision."""
+CUT = 0.02
+"""Above the last of as many boxes as there may be, scores so near are left out: rounding decides which are cut off."""
 
 Floats = NDArray[np.float64]
 
@@ -128,9 +130,10 @@ class Likeness:
 
     def _edge(self, one: Detections) -> float:
         """Score from which rounding decides neither whether a box counts, nor whether it is among the most."""
-        full = len(one.scores) >= self.thresholds.get("most", 100)
-        least: float = one.scores[-1] if full else self.thresholds.get("score", 0.05)
-        return least + self.close.score
+        least = float(self.thresholds.get("score", 0.05)) + self.close.score
+        if len(one.scores) < self.thresholds.get("most", 100):
+            return least
+        return max(least, float(one.scores[-1]) + min(self.close.score, CUT))
 
 
 def _largest(values: NDArray[np.float32]) -> Floats:
