@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.tables import print_table, spread, times_ms
+from mobilenets.data.annotations import Objects
 from mobilenets.data.augment import BOXES, DEFAULT, MASKS, augment
 from mobilenets.data.augment_boxes import augment_boxes
 from mobilenets.data.augment_masks import augment_masks
-from mobilenets.data.pieces import Truth
 from mobilenets.training.speed import keep_freed_memory
 
 NAME = "augmentation"
@@ -38,7 +38,7 @@ def run() -> None:
     print_table(f"{title}; bar {BAR} images/s", ("what", "median", "best", "middle half", "n", "images/s"), rows)
 
 
-def _works(images: Tensor, masks: Tensor, truth: list[Truth]) -> dict[str, Callable[[], object]]:
+def _works(images: Tensor, masks: Tensor, truth: list[Objects]) -> dict[str, Callable[[], object]]:
     generator = torch.Generator().manual_seed(0)
     return {
         "classes": lambda: augment(images, RESOLUTION, DEFAULT, generator),
@@ -47,7 +47,7 @@ def _works(images: Tensor, masks: Tensor, truth: list[Truth]) -> dict[str, Calla
     }
 
 
-def _objects(random: np.random.Generator) -> Truth:
+def _objects(random: np.random.Generator) -> Objects:
     low = random.random((OBJECTS, 2)) * 0.7
     corners = np.concatenate([low, low + 0.05 + random.random((OBJECTS, 2)) * 0.25], 1).astype(np.float32)
     return corners, random.integers(0, 3, OBJECTS), np.zeros(OBJECTS, np.bool_)

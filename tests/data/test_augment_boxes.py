@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from mobilenets.data.annotations import Objects
 from mobilenets.data.augment import BOXES, DEFAULT, LIGHT, NONE, RANDOM, STRONG, Augmentation, plain
 from mobilenets.data.augment_boxes import augment_boxes
-from mobilenets.data.pieces import Truth
 from mobilenets.errors import MisuseError
 
 SIDE = 60
@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def drawn(seed: int, n: int) -> tuple[torch.Tensor, list[Truth]]:
+def drawn(seed: int, n: int) -> tuple[torch.Tensor, list[Objects]]:
     """Black squares with a rectangle of each colour, apart from each other: label k has colour k; the green is hard."""
     random = np.random.default_rng(seed)
     images, truth = np.zeros((n, SIDE, SIDE, 3), np.uint8), []
@@ -99,7 +99,7 @@ def test_a_mosaic_is_of_four_neighbours() -> None:
         assert {round(value * 255 / 20) for value in image.unique().tolist()} == expected
 
 
-def no_objects() -> Truth:
+def no_objects() -> Objects:
     return np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)
 
 

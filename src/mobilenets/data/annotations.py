@@ -9,10 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IGNORED", "Boxes", "Corners", "Mask", "Renumbered", "renumbered"]
+__all__ = ["IGNORED", "Boxes", "Corners", "Mask", "Objects", "Renumbered", "renumbered"]
 
 IGNORED = 255
 """The class of a pixel that is neither learned nor counted."""
+
+Objects = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]
+"""Of an image: corners (k, 4) in parts of its width and height, labels (k,), and which are hard (k,)."""
 
 Corners = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright image; x1 and y1 are exclusive."""
@@ -34,7 +37,7 @@ class Boxes:
     hard: tuple[bool, ...]
     size: tuple[int, int]
 
-    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    def arrays(self) -> Objects:
         """Corners (k, 4) in parts of the image's width and height, labels (k,), and which are hard (k,)."""
         sides = np.array([*self.size, *self.size], np.float64)
         corners = np.array(self.corners, np.float64).reshape(-1, 4) / sides

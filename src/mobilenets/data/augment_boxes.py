@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from mobilenets.data.annotations import Objects
 from mobilenets.data.augmentation import Augmentation
 from mobilenets.data.colour import finish
 from mobilenets.data.draws import Draws, groups
-from mobilenets.data.pieces import Piece, Truth, draw, joined, mirror, moved, windowed
+from mobilenets.data.pieces import Piece, draw, joined, mirror, moved, windowed
 from mobilenets.heads import iou
 
 __all__ = ["MOSAIC", "augment_boxes"]
@@ -34,13 +35,13 @@ _CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet
 
 def augment_boxes(
     images: Tensor,
-    truth: Sequence[Truth],
+    truth: Sequence[Objects],
     resolution: int,
     settings: Augmentation,
     generator: Generator,
     *,
     first: int = 0,
-) -> tuple[Tensor, list[Truth]]:
+) -> tuple[Tensor, list[Objects]]:
     """A batch of stretched squares and their objects, augmented. The same state of the generator gives the same batch.
 
     An object stays where its centre does, clipped to the window, unless less than a pixel of it is left. A crop
@@ -64,7 +65,7 @@ def augment_boxes(
     settings.need_windows()
     side, size = images.shape[1], (resolution, resolution)
     out = torch.empty(len(images), images.shape[3], *size, device=images.device, memory_format=torch.channels_last)
-    found: list[Truth] = []
+    found: list[Objects] = []
     for part, draws in groups(len(images), first, _CHUNK, generator):
         plan = _planned([corners for corners, _, _ in truth[part]], side, resolution, settings, draws)
         finish(draw(images[part], plan, resolution).to(images.device), settings, draws, out[part])

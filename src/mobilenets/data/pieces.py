@@ -17,18 +17,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mobilenets.data.annotations import IGNORED
+from mobilenets.data.annotations import IGNORED, Objects
 from mobilenets.preprocessing import Interpolation
 
-__all__ = ["Piece", "Rectangle", "Truth", "draw", "draw_masks", "joined", "mirror", "moved", "resized", "windowed"]
+__all__ = ["Piece", "Rectangle", "draw", "draw_masks", "joined", "mirror", "moved", "resized", "windowed"]
 
 _MEAN_STEP = 8  # pixels between those that an image's mean colour is taken of
 
 Rectangle = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels; x1 and y1 are exclusive."""
-
-Truth = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]
-"""Corners (k, 4) in parts of the image's width and height, labels (k,), and which are hard (k,); see `Boxes.arrays`."""
 
 
 class Piece(NamedTuple):
@@ -121,7 +118,7 @@ def draw_masks(masks: NDArray[np.uint8], plan: Plan, resolution: int) -> NDArray
     return out
 
 
-def moved(truth: Truth, piece: Piece, side: int, resolution: int) -> Truth:
+def moved(truth: Objects, piece: Piece, side: int, resolution: int) -> Objects:
     """The objects of an image whose centre is in a piece: clipped, moved, without those of less than a pixel.
 
     Args:
@@ -154,7 +151,7 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: Interpolation 
     return F.interpolate(x, size, mode=interpolation, antialias=True)
 
 
-def joined(truths: Sequence[Truth]) -> Truth:
+def joined(truths: Sequence[Objects]) -> Objects:
     """The objects of several pieces of one square."""
     corners, labels, hard = zip(*truths, strict=True)
     return np.concatenate(corners), np.concatenate(labels), np.concatenate(hard)

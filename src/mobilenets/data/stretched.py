@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenets.data.annotations import IGNORED, Boxes
+from mobilenets.data.annotations import IGNORED, Boxes, Objects
 from mobilenets.data.arrays import Loading, Progress, allocate, check_readable, compacted, filled
 from mobilenets.data.cache import Reader, Skipped, decoded_images
 from mobilenets.data.decode import load_image
@@ -22,10 +22,7 @@ from mobilenets.data.splits import Sample
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.preprocessing import Preprocessing
 
-__all__ = ["Objects", "Pictures", "load_pictures"]
-
-Objects = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]
-"""Corners (k, 4) in parts of width and height, labels (k,), and which are hard (k,)."""
+__all__ = ["Pictures", "load_pictures"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,22 +114,8 @@ def _detections(tail: _Tail, network: Network, chosen: Postprocess) -> None:
     tail.op("Where", [real, labels, tail.constant("no_class", np.int64(0))], CLASSES)
     last = tail.constant("last", np.array([2]))
     corners = tail.op("GatherND", [boxes, tail.op("Unsqueeze", [index, last], "index_nd")], "corners", batch_dims=1)
-    mask = tail.op(
-        "Unsqueeze",
-        [
-            tail.op(
-                "Cast",
-                [
-                    real,
-                ],
-                "real_float",
-                to=TensorProto.FLOAT,
-            ),
-            last,
-        ],
-        "real_nd",
-    )
-    tail.op("Mul", [corners, mask], BOXES)
+    counted = tail.op("Cast", [real], "real_float", to=TensorProto.FLOAT)
+    tail.op("Mul", [corners, tail.op("Unsqueeze", [counted, last], "real_nd")], BOXES)
     whole = tail.op("Cast", [real], "real_int", to=TensorProto.INT64)
     tail.op("ReduceSum", [whole, tail.constant("second", np.array([1]))], COUNT, keepdims=0)
     tail.outputs(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from mobilenets.data.annotations import Boxes
+from mobilenets.data.annotations import Boxes, Objects
 from mobilenets.data.augment import Augmentation
 from mobilenets.data.augment_boxes import augment_boxes
-from mobilenets.data.stretched import Objects, Pictures
+from mobilenets.data.stretched import Pictures
 from mobilenets.errors import CheckpointError
 from mobilenets.heads import BACKGROUND, Detections, anchors, corners, detections, encode, iou, match
 from mobilenets.metrics.detection import scores
