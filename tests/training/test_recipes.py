@@ -16,6 +16,7 @@ from mobilenets.model import build
 from mobilenets.table import scale
 from mobilenets.training import RECIPES, Finetune, Paper, Recipe, Training
 from mobilenets.training.finder import find_rate
+from mobilenets.training.objectives.classes import NameClasses
 from mobilenets.training.optimizers import RMSpropTF, optimizer_for, rate_at
 from mobilenets.training.recipe import recipe_named
 from mobilenets.training.speed import fastest_batch
@@ -94,9 +95,10 @@ def test_rare_classes_weigh_more() -> None:
     torch.manual_seed(0)
     model = build(scale(network("mobilenet_v1"), 0.25, 32), 3)
     run = Training(model, Recipe(epochs=1, balance="loss"), data, squares(15))
-    assert run.class_weights is not None
-    weights = run.class_weights[torch.from_numpy(labels)]
-    assert weights.mean().item() == pytest.approx(1.0) and run.class_weights[2] == 15 * run.class_weights[0]
+    assert isinstance(run.objective, NameClasses) and run.objective.weights is not None
+    by_class = run.objective.weights
+    weights = by_class[torch.from_numpy(labels)]
+    assert weights.mean().item() == pytest.approx(1.0) and by_class[2] == 15 * by_class[0]
 
 
 def test_the_papers_average_follows_the_steps_done() -> None:

@@ -191,6 +191,9 @@ def _mask(tail: _Tail, network: Network) -> None:
     logits = lower(network)[-1].name
     for node in [n for n in tail.proto.graph.node if n.name == PROBABILITIES or n.name.startswith(f"{SOFTMAX}.")]:
         tail.proto.graph.node.remove(node)  # the largest value is found without them
+    read = {name for node in tail.proto.graph.node for name in node.input}
+    for stored in [s for s in tail.proto.graph.initializer if s.name not in read]:
+        tail.proto.graph.initializer.remove(stored)  # runtimes warn of what nobody reads
     index = tail.op("ArgMax", [logits], "index", axis=1, keepdims=0)
     tail.op("Cast", [index], MASK, to=TensorProto.UINT8)
     tail.outputs({MASK: (TensorProto.UINT8, (network.resolution, network.resolution))})
