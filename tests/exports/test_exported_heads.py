@@ -215,7 +215,7 @@ def test_masks_are_scored_at_their_own_size(segmenter: MobileNet) -> None:
     outputs = model_outputs(segmenter, images)
     sizes = [(40, 60), (96, 96)]
     found = masks_in(outputs, sizes)
-    assert [mask.shape for mask in found] == sizes
+    assert [mask.shape[::-1] for mask in found] == sizes  # width and height, as Pillow has them
     np.testing.assert_array_equal(found[1], outputs["probabilities"][1].argmax(0))
     nearest = masks_in({"mask": outputs["probabilities"].argmax(1).astype(np.uint8)}, sizes)
     assert (nearest[0] == found[0]).mean() > 0.8

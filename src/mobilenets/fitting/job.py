@@ -180,8 +180,8 @@ class Job:
 
         def learned(candidate: Candidate) -> float:
             images = seconds / timed.get(candidate.label, per_mac * candidate.macs)
-            images *= WARM_IMAGES if self.starts.warm(candidate) else 1.0
-            return 1 - expected_error(candidate.expected, images, distinct)
+            head_start = WARM_IMAGES if self.starts.warm(candidate) else 1.0
+            return 1 - expected_error(candidate.expected, images, distinct, head_start=head_start)
 
         return learned
 

@@ -49,16 +49,17 @@ def final_error(published: float) -> float:
     return min(1.0, CAPACITY * (1 - published / 100) ** 2)
 
 
-def expected_error(published: float, images: float, distinct_images: int) -> float:
-    """Error in [0, 1] to expect after training on so many images.
+def expected_error(published: float, images: float, distinct_images: int, *, head_start: float = 1.0) -> float:
+    """Error to expect after training on so many images; above 1 on very few, so that it orders candidates there, too.
 
     Args:
         published: score of the network on public data, percent; see `Candidate.expected`.
         images: training images seen, repeats counted.
         distinct_images: in the training set; beyond 60 passes repeats teach nothing more.
+        head_start: by how much more each image teaches a network that starts from weights.
     """
-    useful = max(1.0, min(images, 60.0 * distinct_images))
-    return min(1.0, final_error(published) + SCALE * math.pow(useful, -EXPONENT))
+    useful = max(1.0, min(images, 60.0 * distinct_images)) * head_start
+    return final_error(published) + SCALE * math.pow(useful, -EXPONENT)
 
 
 def extrapolated_error(published: float, error: float, seconds: float, final_seconds: float) -> float:
