@@ -118,7 +118,9 @@ def test_learning_curve_orders_as_it_should() -> None:
     assert expected_error(50, 2e5, 10_000) < expected_error(50, 1e5, 10_000)
     assert expected_error(50, 1e9, 100) == expected_error(50, 1e7, 100)  # repeats stop teaching
     assert expected_error(50, 10, 10_000) > expected_error(50, 20, 10_000) > 1.0  # it orders where little is learned
-    assert expected_error(50, 1e9, 100, head_start=10.0) < expected_error(50, 1e9, 100)  # and repeats take no start away
+    assert expected_error(50, 1e9, 100, head_start=10.0) < expected_error(
+        50, 1e9, 100
+    )  # and repeats take no start away
 
 
 def test_extrapolation_lies_between_the_floor_and_the_measured_error() -> None:

@@ -112,6 +112,9 @@ def _proof(verification: dict[str, Any]) -> str:
     if verification["rule"] == "metric":
         model, file = verification["metric"]
         return f"in a fresh process {file:.1%} of PyTorch's {model:.1%}, on {verification['images']} images"
+    if verification["rule"] == "agreement" and verification["task"] in ("detect", "segment"):
+        what = "boxes" if verification["task"] == "detect" else "pixels"
+        return f"{verification['top1_agreement']:.1%} of the {what} are PyTorch's, on {verification['images']} images"
     return (
         f"largest probability difference {verification['max_difference']:.1e} from PyTorch on {verification['images']} "
         "images"
