@@ -12,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import mobilenets as mn
+from making import pixels
 from mobilenets.cli import evaluate as verb
 from mobilenets.data.annotations import IGNORED, Boxes
 from mobilenets.data.folder import Sample
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, MisuseError
+from mobilenets.exports import write
 from mobilenets.prediction import (
     BoxMistakes,
     DetectionEvaluation,
@@ -229,3 +232,11 @@ def test_mask_mistakes(segmenter: Any, photos: Path, tmp_path: Path) -> None:
     assert all(one["true"] != one["predicted"] for one in told["shown"])
     with Image.open(tmp_path / told["shown"][0]["picture"]) as picture:
         assert picture.size[0] > picture.size[1], "the image's own shape"
+
+
+def test_auto_says_that_it_is_for_classifiers(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    write(mn.build(mn.scale(mn.network("lraspp_mobilenet_v3_small"), 0.35, 64), ["a", "b"]), file)
+    Image.fromarray(pixels(1, 64)[0]).save(tmp_path / "a.png")
+    with pytest.raises(MisuseError, match=r"judges runtimes by class probabilities, .* mask: name a run"):
+        mn.predict(file, tmp_path / "a.png", runtime="auto")

@@ -160,6 +160,11 @@ def choose(
 
 def _measured(able: Sequence[Option], images: Images, threads: int) -> Choice:
     reference = open_artifact(able[0].path, threads=threads, runtime=able[0].runtime)
+    if reference.task in ("detect", "segment"):
+        raise MisuseError(
+            f"{able[0].path}: `auto` judges runtimes by class probabilities, and this file gives "
+            f"{', '.join(reference.outputs(images[:1]))}: name a runtime, such as --runtime {able[0].runtime}."
+        )
     expected = reference.run(images)
     sessions, moved = {able[0]: reference}, {able[0]: (0.0, 0.0)}
     failed: list[Tried] = []
