@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from mobilenets.costs import parse_budget
 from mobilenets.errors import BudgetUnmetError
-from mobilenets.fitting.budget import parse_budget
 from mobilenets.fitting.candidates import (
     Candidate,
     choose,

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mobilenets.costs import BYTES, Cost, cost
+from mobilenets.costs import Budget, sizes
 from mobilenets.errors import BudgetUnmetError, MisuseError
-from mobilenets.fitting.budget import Budget
 from mobilenets.latency import Latency, LatencyTable
 from mobilenets.metrics import METRICS, Task
 from mobilenets.precision import Precision
@@ -23,11 +22,6 @@ from mobilenets.zoo.published_heads import estimate_score
 
 ENLARGE = 3
 """At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
-GRAPH_BYTES: dict[Precision, int] = {"fp32": 250, "fp16": 400, "int8": 1000}
-"""Of an exported file beyond its weights, per node; measured 180 to 240 in fp32. int8 has nodes beside each."""
-CHANNEL_BYTES = 18
-"""Of an int8 file per normalised channel: its scale, its zero point, its 32-bit bias."""
-
 Status = Literal["enlarged", "over", "slow", "dominated", "front", "tried", "winner"]
 GONE: tuple[Status, ...] = ("enlarged", "over", "slow")
 """Out of the question: images enlarged for nothing, over a counted budget, over the latency budget."""
@@ -110,15 +104,13 @@ def grid(
 
 
 def _candidate(network: Network, precision: Precision) -> Candidate:
-    counted: Cost = cost(network)
-    folded = counted.params - counted.bn_channels  # batch norm's two values become one bias
-    channels = CHANNEL_BYTES * counted.bn_channels if precision == "int8" else 0
+    counted = sizes(network, precision)
     return Candidate(
         network,
         counted.macs,
         counted.params,
-        counted.peak_activation_bytes("int8" if precision == "int8" else "fp32"),  # fp16 files compute in fp32
-        BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.nodes),
+        counted.ram_bytes,
+        counted.file_bytes,
         estimate_score(network) if network.backbone else estimate_top1(network.name, network.width, network.resolution),
     )
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from mobilenets.costs import parse_budget
 from mobilenets.data.cache import native_size
 from mobilenets.data.folder import open_folder
 from mobilenets.doctor import glance
 from mobilenets.errors import MisuseError, MobileNetsError
 from mobilenets.exports.verify import allowed_drop
 from mobilenets.files import run_folder
-from mobilenets.fitting.budget import parse_budget
 from mobilenets.fitting.candidates import grid, within_counts, within_sight
 from mobilenets.fitting.job import Job
 from mobilenets.fitting.reporting import write_report

@@ -16,12 +16,12 @@ from mobilenets.compression.ladder import Rung
 from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
 from mobilenets.compression.work import Quantized, Work
+from mobilenets.costs import Budget
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.samples import CALIBRATION
-from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import (
     GONE,
     Candidate,

@@ -11,13 +11,12 @@ from typing import Any
 
 from mobilenets.compression import Quantized
 from mobilenets.compression.work import report_part as ladder
-from mobilenets.costs import cost
+from mobilenets.costs import Budget, cost
 from mobilenets.costs.plain import report_part
 from mobilenets.data.folder import Folder
 from mobilenets.exports import Verification
 from mobilenets.exports.evidence import artifact_part
 from mobilenets.files import write_text
-from mobilenets.fitting.budget import Budget
 from mobilenets.fitting.candidates import Candidate, prediction_error
 from mobilenets.fitting.proving import Answers
 from mobilenets.fitting.scoring import Scoring, beside, evidence, scored_alone, scored_with_mistakes

@@ -1,7 +1,7 @@
 import pytest
 
+from mobilenets.costs import Budget, Sizes, parse_budget
 from mobilenets.errors import BudgetFormatError
-from mobilenets.fitting.budget import Budget, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,9 @@ def test_refuses_zero() -> None:
 def test_text_reads_back() -> None:
     budget = parse_budget(["5ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"])
     assert budget.text == "5 ms and 2 MB and 50 M macs and 1.5 M params and 900 KB of activations"
+
+
+def test_load_is_the_largest_part_of_a_limit():
+    counted = Sizes(macs=50_000_000, params=2_000_000, ram_bytes=400_000, file_bytes=3_000_000)
+    assert parse_budget(["100MMACs", "2MB"]).load(counted) == 1.5
+    assert parse_budget(["10ms", "4MB"]).load(counted, 9.0) == 0.9

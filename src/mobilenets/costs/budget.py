@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mobilenets.costs.sizes import Sizes
 from mobilenets.errors import BudgetFormatError
 
 _PREFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -45,6 +46,22 @@ class Budget:
             f"{self.ram_bytes / 1e3:g} KB of activations" if self.ram_bytes is not None else "",
         ]
         return " and ".join(part for part in parts if part)
+
+    def load(self, counted: Sizes, latency_ms: float | None = None) -> float:
+        """The largest part of a limit that a network takes: the budget is met up to 1.
+
+        Args:
+            counted: its sizes.
+            latency_ms: its latency; None where the budget limits none.
+        """
+        pairs = (
+            (latency_ms, self.latency_ms),
+            (counted.file_bytes, self.file_bytes),
+            (counted.macs, self.macs),
+            (counted.params, self.params),
+            (counted.ram_bytes, self.ram_bytes),
+        )
+        return max(value / limit for value, limit in pairs if value is not None and limit is not None)
 
 
 def parse_budget(texts: str | Iterable[str]) -> Budget:

@@ -1,0 +1,1 @@
+"""NetAdapt as a job: a trained network and a budget in, a smaller trained network out."""

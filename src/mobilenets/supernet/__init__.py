@@ -1,0 +1,1 @@
+"""One set of weights for every network of a search space."""
