@@ -58,6 +58,15 @@ class Objective(ABC):
         """Of what the model says of a batch; `images` are those of `batch`, for teachers."""
 
     @abstractmethod
+    def imitation(self, out: Any, told: Any) -> Tensor:
+        """Loss of answering as another model does, in the place of labels.
+
+        Args:
+            out: what the model says of a batch.
+            told: what the other one says of it, without gradients; of the same shapes.
+        """
+
+    @abstractmethod
     def losses(self, out: Any, targets: Any) -> Tensor:
         """Each image's own (n,), without teachers: what tells a broken image."""
 

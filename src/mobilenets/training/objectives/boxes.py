@@ -131,18 +131,19 @@ class DetectBoxes(Objective):
         places = F.smooth_l1_loss(out.boxes.float(), targets.codes, reduction="none").sum(2)
         return entropy.sum(1) + torch.where(found, places, 0.0).sum(1)
 
+    def imitation(self, out: AnchorOutputs, told: AnchorOutputs) -> Tensor:
+        """See the base."""
+        classes = told.classes.float().sigmoid()
+        objects = (classes.amax(2) > SURE).sum().clamp(min=1)
+        return _distance(out, classes, told.boxes.float()) / objects
+
     def _taught(self, out: AnchorOutputs, images: Tensor) -> Tensor:
-        """Distance from what the teachers say: cross-entropy of all classes; places where they see an object."""
+        """Distance from the mean of what the teachers say."""
         with torch.no_grad():
             said = [teacher(normalise(images, teacher.info.preprocessing)) for teacher in self.teachers]
             classes = torch.stack([answer.classes.float().sigmoid() for answer in said]).mean(0)
             boxes = torch.stack([answer.boxes.float() for answer in said]).mean(0)
-        entropy = F.binary_cross_entropy_with_logits(out.classes.float(), classes, reduction="none")
-        surest = classes.amax(2)
-        # as in the focal loss, anchors on which both agree that nothing is there do not count
-        entropy = ((out.classes.float().sigmoid() - classes).abs().detach() ** GAMMA * entropy).sum()
-        places = F.smooth_l1_loss(out.boxes.float(), boxes, reduction="none").sum(2)
-        return entropy + (places * surest).sum()
+        return _distance(out, classes, boxes)
 
     @property
     def guessing(self) -> float:
@@ -215,6 +216,15 @@ def _drawn(
 ) -> tuple[tuple[tuple[float, ...], int, str], ...]:
     places = (corners * image.shape[0]).tolist()
     return tuple((tuple(place), int(label), text) for place, label, text in zip(places, labels, texts, strict=True))
+
+
+def _distance(out: AnchorOutputs, classes: Tensor, boxes: Tensor) -> Tensor:
+    """From another's answers: cross-entropy of all classes' probabilities; boxes where the other sees an object."""
+    entropy = F.binary_cross_entropy_with_logits(out.classes.float(), classes, reduction="none")
+    # as in the focal loss, anchors on which both agree that nothing is there do not count
+    entropy = ((out.classes.float().sigmoid() - classes).abs().detach() ** GAMMA * entropy).sum()
+    places = F.smooth_l1_loss(out.boxes.float(), boxes, reduction="none").sum(2)
+    return entropy + (places * classes.amax(2)).sum()
 
 
 def _focal(entropy: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:

@@ -67,6 +67,12 @@ class NameClasses(Objective):
             return F.binary_cross_entropy_with_logits(logits, smooth, weight=self.weights)
         return F.cross_entropy(logits, labels, weight=self.weights, label_smoothing=smoothing)
 
+    def imitation(self, out: Tensor, told: Tensor) -> Tensor:
+        """See the base: cross-entropy with the other's probabilities."""
+        if self.task == "multi-label":
+            return F.binary_cross_entropy_with_logits(out.float(), told.float().sigmoid())
+        return F.cross_entropy(out.float(), told.float().softmax(1))
+
     def losses(self, out: Tensor, targets: Tensor) -> Tensor:
         """See the base."""
         logits, labels = out.float(), targets[:, : self.classes]

@@ -81,6 +81,10 @@ class PaintMasks(Objective):
             wanted = torch.stack(said).mean(0)
         return t**2 * F.cross_entropy(logits / t, wanted)
 
+    def imitation(self, out: Tensor, told: Tensor) -> Tensor:
+        """See the base: cross-entropy of all pixels with the other's probabilities."""
+        return F.cross_entropy(out.float(), told.float().softmax(1))
+
     def losses(self, out: Tensor, targets: Tensor) -> Tensor:
         """See the base."""
         each = F.cross_entropy(out.float(), targets, ignore_index=IGNORED, reduction="none").flatten(1).sum(1)
