@@ -21,7 +21,6 @@ from mobilenets.search.space import Point, Space
 from mobilenets.table.rows import Network
 from mobilenets.training.objectives.boxes import begin_rare
 
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _TO = ".to"
 """Before the size of the kernel that a matrix makes: `stage1.block1.separable.depthwise.conv.weight.to5`."""
 
@@ -50,15 +49,15 @@ class SharedWeights:
         self._bodies: dict[Network, MobileNet] = {}
 
     def _add(self, point: Point) -> None:
-        """The weights that a point needs and no one before it brought; of points that are the largest in all sizes."""
+        """The weights that a point needs, as large as it and those before it want them."""
         network, places = self.space.built(point)
         model = build(network, self.classes)
         if self.task == "detect":
             begin_rare(model, {node.name for node in model.nodes})
-        for key, value in model.state_dict().items():
-            if (shared := _shared_key(key, places)) in self.tensors or key.rpartition(".")[2] in _BUFFERS:
-                continue
-            self.tensors[shared] = nn.Parameter(value)
+        for key, value in model.named_parameters():
+            shared = _shared_key(key, places)
+            before = self.tensors.get(shared, value)
+            self.tensors[shared] = nn.Parameter(_widened(before, value.shape))
             for kernel in range(value.shape[-1] - 2, 2, -2) if _is_depthwise(value) else ():
                 self.tensors[f"{shared}{_TO}{kernel}"] = nn.Parameter(torch.eye(kernel**2))
 
@@ -124,18 +123,30 @@ class SharedWeights:
 
 
 def _extremes(space: Space) -> Iterator[Point]:
-    """The largest network with every kind of block and head: together they have all weights of the space."""
-    kinds = [name for name in space.choices if name.endswith(".op") or name == "head.kind"]
-    blocks = sorted({value for name in kinds if name.endswith(".op") for value in space.choices[name]}, key=str)
-    features = [space.choices.get(name, (None,)) for name in ("head.kind", "head.features")]
-    for block, head, wide in product(blocks, features[0], {features[1][0], features[1][-1]}):
-        point = space.largest()
-        point |= {name: block for name in kinds if name.endswith(".op") and block in space.choices[name]}
-        if head is not None:
-            point["head.kind"] = head
-        if wide is not None:
-            point["head.features"] = wide
-        yield point
+    """The largest network with every kind of block and head, with and without what may be left out.
+
+    Together they have all weights of the space, in all their sizes: where a stage is left out, the next one reads the
+    channels of the one before.
+    """
+    blocks = sorted(
+        {value for name, values in space.choices.items() if name.endswith(".op") for value in values}, key=str
+    )
+    names = ("head.kind", "head.features", *(name for name in space.choices if name.endswith(".depth")))
+    chosen = {name: space.choices[name] for name in names if name in space.choices}
+    ends = {name: {values[0], values[-1]} for name, values in chosen.items() if not values[0] or name == "head.kind"}
+    for block in blocks:
+        for values in product(*ends.values()):
+            point = space.largest() | dict(zip(ends, values, strict=True))
+            yield point | {n: block for n in space.choices if n.endswith(".op") and block in space.choices[n]}
+
+
+def _widened(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor that is at least as large in every dimension, filled with values drawn from its own."""
+    size = [max(have, want) for have, want in zip(tensor.shape, shape, strict=True)]
+    if size == list(tensor.shape):
+        return tensor.detach()
+    values = tensor.detach().flatten()
+    return values[torch.randint(len(values), size)]
 
 
 def _shared_key(key: str, places: Sequence[str]) -> str:
