@@ -119,7 +119,9 @@ def dimensions(network: Network) -> tuple[Dimension, ...]:
         groups.setdefault(_root(parent, place), []).append(place)
     fixed = {place for place in parent if place.row < 0}
     return tuple(
-        Dimension(_kind([kinds[p] for p in group]), tuple(sorted(group, key=lambda p: (p.row, p.field, p.position or 0))))
+        Dimension(
+            _kind([kinds[p] for p in group]), tuple(sorted(group, key=lambda p: (p.row, p.field, p.position or 0)))
+        )
         for root, group in groups.items()
         if root not in fixed and fixed.isdisjoint(group)
     )
@@ -266,7 +268,7 @@ def narrowest(network: Network, divisor: int) -> Network:
     """The table with every width as small as it gets: the end of every way down."""
     for dimension in dimensions(network):
         for _, found in narrower(network, dimension, divisor):
-            network = found  # noqa: PLW2901 - the last one is the narrowest
+            network = found
     return network
 
 
