@@ -6,7 +6,7 @@ import pkgutil
 import mobilenets as mn
 
 NAMES = {
-    "MobileNetsError", "Network", "benchmark", "build", "cost", "evaluate", "export", "fit", "load", "network",
+    "MobileNetsError", "Network", "adapt", "benchmark", "build", "cost", "evaluate", "export", "fit", "load", "network",
     "networks", "predict", "quantize", "save", "scale", "train",
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mobilenets.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from mobilenets.adapting.adapt import adapt
     from mobilenets.compression.quantize import quantize
     from mobilenets.costs import cost
     from mobilenets.errors import MobileNetsError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "MobileNetsError": "errors",
     "Network": "table",
+    "adapt": "adapting",
     "benchmark": "latency",
     "build": "model",
     "cost": "costs",
@@ -52,6 +54,7 @@ _HOME = {
 __all__ = [
     "MobileNetsError",
     "Network",
+    "adapt",
     "benchmark",
     "build",
     "cost",

@@ -14,10 +14,10 @@ import mobilenets as mn
 from mobilenets.costs import cost
 from mobilenets.data import scenes
 from mobilenets.errors import MisuseError
+from mobilenets.exports.shipping import ending_of
 from mobilenets.fitting.candidates import choose, grid
 from mobilenets.fitting.learning import seconds_per_image
 from mobilenets.fitting.proving import answers_on
-from mobilenets.fitting.shipping import ending_of
 from mobilenets.latency import build_set, build_table, device, time_networks, write_table
 from mobilenets.latency.kernels import kernels
 from mobilenets.latency.measure import Model

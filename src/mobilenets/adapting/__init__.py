@@ -1,1 +1,5 @@
-"""NetAdapt as a job: a trained network and a budget in, a smaller trained network out."""
+"""NetAdapt on a trained network: narrower step by step until it meets a budget on its device."""
+
+from mobilenets.adapting.adapt import Adapted, adapt
+
+__all__ = ["Adapted", "adapt"]

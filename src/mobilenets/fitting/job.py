@@ -22,6 +22,7 @@ from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.samples import CALIBRATION
+from mobilenets.exports.shipping import ending_of
 from mobilenets.fitting.candidates import (
     GONE,
     Candidate,
@@ -36,7 +37,6 @@ from mobilenets.fitting.candidates import (
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.reporting import Outcome
-from mobilenets.fitting.shipping import ending_of
 from mobilenets.fitting.starting import Starts
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks

@@ -1,7 +1,7 @@
 """Images to labels, boxes or masks, and labelled images to a score, by a checkpoint or an exported file alike."""
 
 from mobilenets.prediction.coco import to_coco
-from mobilenets.prediction.evaluate import Evaluation, Scored, evaluate, evaluate_samples, score
+from mobilenets.prediction.evaluate import Evaluation, Scored, evaluate, evaluate_labelled, evaluate_samples, score
 from mobilenets.prediction.found import Detection, Prediction, Region
 from mobilenets.prediction.mistakes import WorstMistakes, confusion
 from mobilenets.prediction.predict import predict, predict_files
@@ -26,6 +26,7 @@ __all__ = [
     "confusion",
     "evaluate",
     "evaluate_boxes",
+    "evaluate_labelled",
     "evaluate_masks",
     "evaluate_samples",
     "is_video",

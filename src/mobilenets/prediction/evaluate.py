@@ -125,6 +125,17 @@ def evaluate(
     else:
         predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
     samples = labelled(Path(data), names_of(predictor), split=split, task=predictor.task)
+    return evaluate_labelled(predictor, samples, on_progress=on_progress)
+
+
+def evaluate_labelled(
+    predictor: Predictor, samples: Sequence[Sample], *, on_progress: Callable[[int, int], None] | None = None
+) -> Scored:
+    """Score a model of any task on labelled files.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     match predictor.task:
         case "classify" | "multi-label":
             return evaluate_samples(predictor, samples, on_progress=on_progress)

@@ -40,7 +40,7 @@ from mobilenets.weights.load import restore_norm
 
 _FREE = {
     "out", "expand", "expand2", "growth", "groups", "squeeze", "expand1", "expand3", "conv1", "reduce3", "conv3",
-    "reduce5", "conv5", "proj", "widths", "align",
+    "reduce5", "conv5", "proj", "widths", "filters", "align",
 }  # fmt: skip
 """What a width changes in a row, and the weights' own convention; networks are of one family where the rest agrees."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mobilenets.exports import Postprocess
 from mobilenets.exports.onnx_ import ended
+from mobilenets.exports.postprocess import Postprocess
 from mobilenets.latency.measure import Ending
 from mobilenets.metrics import Task
 from mobilenets.table.rows import Network

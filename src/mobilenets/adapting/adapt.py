@@ -1,0 +1,210 @@
+"""`adapt`: what is asked is checked and found possible, a run folder is made or found again, the work begins."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from mobilenets.adapting.job import Job, reachable
+from mobilenets.adapting.reporting import already_met, write_report
+from mobilenets.adapting.state import NAME, State
+from mobilenets.adapting.timing import Clock, Costs
+from mobilenets.costs import parse_budget
+from mobilenets.data.folder import Folder, relabelled
+from mobilenets.errors import MisuseError
+from mobilenets.exports.shipping import ending_of
+from mobilenets.files import run_folder
+from mobilenets.latency import device as device_named
+from mobilenets.latency import table_for
+from mobilenets.model import MobileNet, load
+from mobilenets.precision import Precision
+from mobilenets.search import Rule, dimensions, learned_divisor
+from mobilenets.training import Watcher, run_files
+from mobilenets.training.run import open_data
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What `adapt` gives back.
+
+    Attributes:
+        model: the narrower network, fine-tuned; the start where that is within the budget already.
+        artifact: its file; None where nothing had to be done.
+        report: what `report.json` holds.
+        folder: the run folder; None where nothing had to be done.
+    """
+
+    model: MobileNet
+    artifact: Path | None
+    report: dict[str, Any]
+    folder: Path | None
+
+
+def adapt(
+    model: MobileNet | str | Path,
+    data: str | Path,
+    budget: str | Sequence[str],
+    *,
+    minutes: float = 60.0,
+    delta: float = 0.01,
+    rule: Rule = "ratio",
+    out: str | Path | None = None,
+    device: str = "local",
+    precision: Precision = "fp32",
+    threads: int = 1,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Adapted:
+    """NetAdapt: make a trained network narrower, step by step, until it meets the budget on a device.
+
+    Each step proposes for every expansion and every bottleneck the largest network that is faster by `delta`, by the
+    latency table; each inherits the strongest channels and is fine-tuned briefly; the best is kept and measured. At
+    the end comes a long fine-tuning with the start as teacher. Every step is a usable network, written as it happens.
+    Paper: arXiv 1804.03230; MobileNetV3's way, arXiv 1905.02244, section 4.2.
+
+    Args:
+        model: a trained model or its checkpoint, of any task.
+        data: labelled images, boxes or masks of the model's classes: see `open_folder`.
+        budget: such as "4ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"; several hold together.
+        minutes: wall-clock time for all of it; 60 % go to the steps, the rest to the long fine-tuning.
+        delta: what a step takes off, as part of the start's cost; more where the minutes allow fewer steps.
+        rule: `ratio` keeps the best accuracy change for its latency change (V3's), `accuracy` the highest accuracy.
+        out: run folder; None takes the next free runs/adaptN.
+        device: where latency is measured: `local`, `ssh:user@host`, `browser`.
+        precision: of the artifact; int8 is held by the ladder of `quantize`.
+        threads: threads of the artifact's runtime.
+        seed: of everything that is drawn.
+        resume: go on with the interrupted run in `out`.
+        overwrite: write into a folder that exists.
+        watcher: told about progress.
+
+    Raises:
+        BudgetFormatError: a budget that cannot be read.
+        BudgetUnmetError: no narrower network meets it; the message says what can be reached.
+        DataError: images or labels that cannot be used, or are not the model's classes.
+        MisuseError: channels that cannot be chosen one by one, or wrong arguments.
+        VerificationError: the exported file disagrees with the model.
+    """
+    begun, watcher = time.perf_counter(), watcher or Watcher()
+    limits = parse_budget(budget)
+    where = device_named(device)
+    _check(minutes, delta, rule, precision, threads, seed)
+    start = model if isinstance(model, MobileNet) else load(model)
+    ways = dimensions(start.network)
+    _opened(data, start, seed, None)  # bad data is refused before anything is measured or written
+    asked = State(
+        Path(NAME), "" if isinstance(model, MobileNet) else str(Path(model).resolve()), str(Path(data).resolve()),
+        [budget] if isinstance(budget, str) else list(budget), minutes, delta, rule, device, precision, threads, seed,
+    )  # fmt: skip
+    clock = Clock(where, threads, "int8" if precision == "int8" else "fp32", ending_of(start.info.task))
+    costs = Costs(limits, precision, None)
+    if limits.latency_ms is not None:
+        watcher.phase("latency table of this device")
+        costs.table = table_for(
+            where, task=start.info.task, threads=threads, precision=clock.precision, ending=clock.ending, quick=True,
+            on_progress=watcher.advance,
+        )  # fmt: skip
+    if resume:
+        state, run = _resumed(out, asked)
+        if (run / "report.json").is_file():
+            watcher.note(f"{run} is finished already.")
+            report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+            return Adapted(load(run / "model.safetensors"), Path(report["result"]["artifact"]), report, run)
+        start = load(run / "steps" / "00.safetensors")
+    else:
+        watcher.phase("timing the start")
+        latency, file_bytes = clock.time(start.network)
+        costs.learn(start.network, latency.median_ms, file_bytes)
+        _, load_ = costs.measured(start.network, latency.median_ms, file_bytes)
+        if load_ <= 1.0:
+            watcher.note(
+                f"{start.network.label} meets {limits.text} already: {latency.median_ms:.2f} ms, "
+                f"{file_bytes / 1e6:.2f} MB. Nothing is written."
+            )
+            return Adapted(start, None, already_met(start, limits, latency, file_bytes), None)
+        divisor = start.network.divisor if costs.table is None else learned_divisor(costs.table)
+        reachable(costs, start.network, divisor)
+        run = run_folder(out, "adapt", overwrite=overwrite)
+        _clear(run)
+        state = replace(asked, path=run / NAME, start_ms=latency.median_ms, divisor=divisor)
+        state.write()
+        watcher.note(
+            f"{start.network.label} takes {latency.median_ms:.2f} ms, {load_:.2f} of the budget; {len(ways)} widths "
+            f"can give, in steps of {divisor} channels"
+        )
+    watcher.started(run)
+    job = Job(run, state, start, _opened(data, start, seed, run / "split.json"), costs, clock, watcher, begun)
+    try:
+        outcome = job.work()
+        report = write_report(run, state, limits, start, job, outcome, watcher)
+        return Adapted(outcome.model, outcome.artifact, report, run)
+    except KeyboardInterrupt:
+        line = shlex.join(["mobilenets", *asked.arguments(), "--out", str(run), "--resume"])
+        watcher.note(f"interrupted: {run / 'steps'} has every step so far; go on with {line}")
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            job.keep_time()
+
+
+def _opened(data: str | Path, start: MobileNet, seed: int, split_file: Path | None) -> Folder:
+    """The data set with the labels of the model's classes."""
+    folder = open_data(data, start.network, seed=seed, split_file=split_file)
+    if folder.task != start.info.task:
+        raise MisuseError(
+            f"{data} is labelled for the task {folder.task}, and {start.network.label} was trained for "
+            f"{start.info.task}: give data of the model's task."
+        )
+    return relabelled(folder, start.info.classes)
+
+
+def _check(minutes: float, delta: float, rule: str, precision: str, threads: int, seed: int) -> None:
+    for name, value, known in (("rule", rule, get_args(Rule)), ("precision", precision, get_args(Precision))):
+        if value not in known:
+            raise MisuseError(f"`{name}` (={value!r}) must be one of {', '.join(known)}.")
+    if not minutes > 0:
+        raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
+    if not 0 < delta < 1:
+        raise MisuseError(f"`delta` (={delta}) must be a part of the start's cost, above 0 and below 1, such as 0.01.")
+    if threads < 1:
+        raise MisuseError(f"`threads` (={threads}) must be at least 1.")
+    if seed < 0:
+        raise MisuseError(f"`seed` (={seed}) must not be negative.")
+
+
+def _resumed(out: str | Path | None, asked: State) -> tuple[State, Path]:
+    """The state of an interrupted run, which must be what is asked for now; only the minutes may change."""
+    if out is None:
+        raise MisuseError("--resume needs --out: the run folder to go on with.")
+    run = Path(out)
+    state = State.read(run)
+    for name in ("model", "data", "delta", "rule", "device", "precision", "threads", "seed"):
+        before, now = getattr(state, name), getattr(asked, name)
+        if before != now:
+            raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
+    if parse_budget(state.budgets) != parse_budget(asked.budgets):
+        before, now = parse_budget(state.budgets).text, parse_budget(asked.budgets).text
+        raise MisuseError(
+            f"{out}: begun for {before}, asked to go on for {now}: give the same budget, or another --out."
+        )
+    state.minutes = asked.minutes
+    return state, run
+
+
+def _clear(run: Path) -> None:
+    """Remove what an earlier run left under the names that this one writes."""
+    names = [NAME, "split.json", "report.json", "trajectory.png", "model.onnx", "model.safetensors", "table.json"]
+    inside = [*(run / "steps").glob("[0-9]*.json"), *(run / "steps").glob("[0-9]*.safetensors")]
+    for path in [*(run / name for name in names), *inside, *run_files(run / "train")]:
+        path.unlink(missing_ok=True)
+    for name in ("steps", "train"):
+        with contextlib.suppress(OSError):
+            (run / name).rmdir()

@@ -1,0 +1,382 @@
+"""One sitting of an `adapt`: steps down to the budget, the long fine-tuning, the file, timed and proven."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed
+from mobilenets.adapting.pictures import draw
+from mobilenets.adapting.state import State
+from mobilenets.adapting.timing import Clock, Costs, steps_left
+from mobilenets.adapting.trajectory import Kept, keep, note, steps
+from mobilenets.compression.quantize import quantize
+from mobilenets.data.cache import Squares
+from mobilenets.data.folder import Folder
+from mobilenets.errors import BudgetUnmetError
+from mobilenets.exports import Verification, export, sample_images
+from mobilenets.exports.whole import size_bytes
+from mobilenets.latency import Latency, time_artifact
+from mobilenets.metrics import SPOKEN
+from mobilenets.model import MobileNet, load, save, with_info
+from mobilenets.search import Dimension, Proposal, Step, dimensions, narrowest, netadapt
+from mobilenets.table import Network
+from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
+from mobilenets.training.distill import ask_teachers
+from mobilenets.training.objectives import Data
+from mobilenets.training.recipe import Dense
+from mobilenets.training.state import load_state
+
+STEPS_SHARE = 0.6
+"""Part of the time after preparing that the steps may take; the long fine-tuning gets the rest."""
+LEAST_STEPS, MOST_STEPS = 10, 400
+"""Training steps of a proposal: with fewer, what is scored is the damage and not what can be mended."""
+CLOSING_S = 20.0
+"""Kept for the last measurements, export and verification; scoring the file comes on top."""
+SCORED_PER_S = 800.0
+"""Images that are read and scored a second, to know when training must end."""
+TUNING_LR = 0.1
+"""Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an `adapt` ended with.
+
+    Attributes:
+        model: fine-tuned.
+        artifact: its file.
+        verification: of the file; None of an int8 one that was given up for float.
+        latency: of the file.
+        start_latency: of the start, timed in the same minute.
+        way: all kept networks, latencies measured together at the end.
+        met: whether the file is within the budget.
+    """
+
+    model: MobileNet
+    artifact: Path
+    verification: Verification | None
+    latency: Latency
+    start_latency: Latency
+    way: tuple[Kept, ...]
+    met: bool
+
+
+class Job:
+    """One sitting. What the run folder holds already is not done again."""
+
+    def __init__(
+        self, run: Path, state: State, start: MobileNet, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher,
+        begun: float,
+    ) -> None:  # fmt: skip
+        self.run, self.state, self.start, self.folder = run, state, start, folder
+        self.costs, self.clock, self.watcher, self.begun = costs, clock, watcher, begun
+        self.spent_before = state.spent_s
+        self.metric = SPOKEN[start.info.task]
+        self.ways: tuple[Dimension, ...] = dimensions(start.network)
+        self.way: list[Kept] = []
+        self.made: dict[int, MobileNet] = {}
+        self.shown = False
+        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        self.closing_s = CLOSING_S + scored / SCORED_PER_S
+
+    def left_s(self) -> float:
+        """Seconds of the user's minutes that are not used yet."""
+        return 60 * self.state.minutes - self.spent_before - (time.perf_counter() - self.begun)
+
+    def keep_time(self) -> None:
+        """Write the state with the time used so far."""
+        self.state.spent_s = self.spent_before + time.perf_counter() - self.begun
+        self.state.write()
+
+    def work(self) -> Outcome:
+        """All of it."""
+        save(self.start, self.run / "steps" / "00.safetensors")
+        train, val = load_splits(
+            self.folder, self.start.network.resolution, self.watcher, channels=self.start.network.in_channels
+        )
+        answers = self.answers(train)
+        self.way = steps(self.run / "steps")
+        self.room = Classroom(self.start, train, val, answers=answers, seed=self.state.seed, scored=self.state.scored)
+        if not self.state.tuning_s:
+            self.speed = self.pace()
+            self.begin()
+            self.steps_s = STEPS_SHARE * max(self.left_s() - self.closing_s, 0.0)
+            self.until = time.perf_counter() + self.steps_s
+            self.go_down()
+        model = self.tune(train, val, answers)
+        artifact, verification = self.export(model)
+        return self.close(model, artifact, verification)
+
+    def answers(self, train: Data) -> torch.Tensor | None:
+        """What the start says of the training images; detectors and segmenters are asked batch by batch."""
+        if not isinstance(train, Squares):
+            return None
+        self.watcher.phase("asking the start about the training images", len(train))
+        teacher = self.run / "steps" / "00.safetensors"
+        classes = self.start.info.classes
+        return ask_teachers([teacher], train, classes, on_progress=self.watcher.advance, note=self.watcher.note)
+
+    def pace(self) -> Speed:
+        """What a proposal takes; the images that it is scored on are made fewer where they would take too long."""
+        self.watcher.phase("timing a proposal")
+        speed = self.room.speed(self.start)
+        if not self.state.scored:
+            share = SCORING_SHARE * STEPS_SHARE * max(self.left_s() - self.closing_s, 0.0)
+            wanted = steps_left(self.costs.load(self.start.network), self.least_cut()) * len(self.ways)
+            begin = time.perf_counter()
+            self.room.score(self.start)
+            each_s = (time.perf_counter() - begin) / len(self.room.held)
+            affordable = int(share / max(wanted * each_s, 1e-9))
+            self.state.scored = min(len(self.room.held), max(200, affordable))
+            self.room.fewer(self.state.scored)
+            speed = replace(speed, fixed_s=max(speed.fixed_s - (self.held_most() - self.state.scored) * each_s, 0.0))
+            self.keep_time()
+        return speed
+
+    def held_most(self) -> int:
+        """Images that are kept out of the short fine-tunings."""
+        return len(self.room.kept_out)
+
+    def least_cut(self) -> float:
+        """What a step takes off the load, at least."""
+        return self.state.delta * self.costs.load(self.start.network)
+
+    def begin(self) -> None:
+        """The start as step 0, or what an earlier sitting kept."""
+        if self.way:
+            last = self.way[-1]
+            self.costs.learn(last.network, last.measured_ms, last.file_bytes)
+            self.watcher.note(f"going on after step {last.number}: {last.measured_ms:.2f} ms")
+            return
+        score, file_bytes = self.room.score(self.start), self.clock.file_bytes(self.start.network)
+        self.append(None, self.start.network, self.start, score, self.state.start_ms, file_bytes, 0, 0.0)
+
+    def append(
+        self, step: Step | None, network: Network, model: MobileNet, score: float, measured_ms: float, file_bytes: int,
+        trained: int, seconds: float,
+    ) -> None:  # fmt: skip
+        """Write a network down and go on from it."""
+        counted, load_ = self.costs.measured(network, measured_ms, file_bytes)
+        chosen = None if step is None else step.proposal
+        told = [] if step is None else [_told(step, i) for i in range(len(step.proposals))]
+        kept = Kept(
+            0 if step is None else step.number, network, "" if chosen is None else chosen.dimension.label,
+            0 if chosen is None else chosen.before, 0 if chosen is None else chosen.after, score,
+            self.room.val_score(model), measured_ms, self.costs.latency_ms(network), file_bytes, counted.macs,
+            counted.params, counted.ram_bytes, load_, trained, seconds, tuple(told),
+        )  # fmt: skip
+        keep(self.run / "steps", kept, with_info(model, metrics=self.metrics(kept), recipe={"netadapt": kept.number}))
+        self.costs.learn(network, measured_ms, file_bytes)
+        self.way.append(kept)
+        self.draw()
+        self.keep_time()
+
+    def metrics(self, kept: Kept) -> dict[str, float]:
+        """What a step's checkpoint says of itself."""
+        return {"chosen_by": kept.score, "val": kept.val, "latency_ms": kept.measured_ms}
+
+    def draw(self, tuned: tuple[float, float] | None = None) -> None:
+        """The picture of the way so far."""
+        title, limit_ms = f"{self.start.network.label}, {self.costs.budget.text}", self.costs.budget.latency_ms
+        draw(self.way, self.run / "trajectory.png", title, metric=self.metric, limit_ms=limit_ms, tuned=tuned)
+
+    def go_down(self) -> None:
+        """Steps until the budget is met, by prediction and by measurement, and once more by all measured together."""
+        for _ in range(3):
+            self.step_down()
+            if not self.met(self.way[-1].network):
+                self.refuse()
+            self.measure_together()
+            if self.met(self.way[-1].network):
+                return
+            self.watcher.note("timed together with the start, it is over the budget after all: going on.")
+        self.refuse()
+
+    def refuse(self) -> None:
+        """No step can be made any more.
+
+        Raises:
+            BudgetUnmetError: always.
+        """
+        last = self.way[-1]
+        raise BudgetUnmetError(
+            f"no width can give enough any more after {last.number} steps: {last.measured_ms:.2f} ms and "
+            f"{last.file_bytes / 1e6:.2f} MB, asked for {self.costs.budget.text}. Its weights are "
+            f"{self.run / 'steps' / last.checkpoint}. Raise the budget, or lower --delta."
+        )
+
+    def met(self, network: Network) -> bool:
+        """Whether the last kept network is within the budget, by prediction and by measurement."""
+        last = self.way[-1]
+        return last.load <= 1.0 and self.costs.load(network) <= 1.0 + 1e-9
+
+    def cut(self, load_: float) -> float:
+        """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
+        least = self.least_cut()
+        each_s = len(self.ways) * self.speed.proposal_s(LEAST_STEPS)
+        affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
+        wanted = steps_left(load_, least)
+        if wanted > affordable and not self.shown:
+            self.shown = True
+            self.watcher.note(
+                f"there is time for about {affordable} of {wanted} steps: each takes off more than "
+                f"{self.state.delta:.1%}. With more --minutes the steps are smaller."
+            )
+        self.planned = min(wanted, affordable)
+        return max(least, (load_ - 1) / affordable)
+
+    def step_down(self) -> None:
+        """NetAdapt's loop from the last kept network on."""
+        last = self.way[-1]
+        self.model = load(self.run / "steps" / last.checkpoint)
+        walk = netadapt(
+            last.network, last.score, self.ways, cost=self.costs.load, cut=self.cut, evaluate=self.evaluate,
+            met=self.met, divisor=self.state.divisor, rule=self.state.rule, first=last.number + 1,
+        )  # fmt: skip
+        self.since = time.perf_counter()
+        for step in walk:
+            proposal = step.proposal
+            self.model = self.made[step.kept]
+            self.made = {}
+            ((ratio, file_bytes),) = self.clock.ratios(self.start.network, [proposal.network])
+            seconds = time.perf_counter() - self.since
+            self.append(
+                step, proposal.network, self.model, step.scores[step.kept], ratio * self.state.start_ms, file_bytes,
+                self.trained, seconds,
+            )  # fmt: skip
+            kept = self.way[-1]
+            self.watcher.note(
+                f"step {kept.number:>2}: {kept.gave} {kept.before} -> {kept.after}: {self.metric} {kept.score:.1%}, "
+                f"{kept.measured_ms:.2f} ms, {kept.load:.2f} of the budget, {seconds:.0f} s"
+            )
+            self.since = time.perf_counter()
+
+    def evaluate(self, proposal: Proposal, number: int) -> float:
+        """A proposal's score after its short fine-tuning."""
+        if not self.made:
+            self.watcher.phase(f"step {number} of about {number - 1 + self.planned}")
+            seconds = (self.until - time.perf_counter()) / self.planned / len(self.ways)
+            self.trained = self.speed.steps_in(seconds, least=LEAST_STEPS, most=MOST_STEPS)
+        begin = time.perf_counter()
+        model = self.room.taught(proposal.network, self.model, steps=self.trained, lesson=number)
+        score = self.room.score(model)
+        took_s = time.perf_counter() - begin
+        # what a proposal takes follows what it took, which falls as the network gets narrower
+        factor = took_s / max(self.speed.proposal_s(self.trained), 1e-9)
+        blend = 0.8 + 0.2 * factor
+        self.speed = Speed(self.speed.step_s * blend, self.speed.fixed_s * blend)
+        self.made[len(self.made)] = model
+        self.watcher.advance(len(self.made), len(self.ways))
+        return score
+
+    def measure_together(self) -> None:
+        """All kept networks timed by turns with the start, so that a drift between steps misleads nobody."""
+        self.watcher.phase("timing all steps by turns")
+        found = self.clock.ratios(self.start.network, [kept.network for kept in self.way])
+        for i, (kept, (ratio, file_bytes)) in enumerate(zip(self.way, found, strict=True)):
+            measured_ms = self.state.start_ms if i == 0 else ratio * self.state.start_ms
+            _, load_ = self.costs.measured(kept.network, measured_ms, file_bytes)
+            self.way[i] = replace(kept, measured_ms=measured_ms, file_bytes=file_bytes, load=load_)
+            note(self.run / "steps", self.way[i])
+        last = self.way[-1]
+        self.costs.learn(last.network, last.measured_ms, last.file_bytes)
+        self.draw()
+
+    def tune(self, train: Data, val: Data, answers: torch.Tensor | None) -> MobileNet:
+        """The long fine-tuning of the last network, with the start as teacher; an interrupted one goes on."""
+        run = self.run / "train"
+        if self.state.tuned:
+            return load(run / "best.safetensors")
+        run.mkdir(exist_ok=True)
+        if not self.state.tuning_s:
+            self.state.tuning_s = max(self.left_s() - self.closing_s, 5.0)
+            self.keep_time()
+        model = load(self.run / "steps" / self.way[-1].checkpoint)
+        teachers = () if answers is not None else (self.start,)
+        training = Training(
+            model, tuning_recipe(self.start, self.state.tuning_s, self.state.seed), train, val, teacher=answers,
+            teachers=teachers,
+        )  # fmt: skip
+        if (run / STATE).is_file():
+            load_state(training, run / STATE, note=self.watcher.note)
+        tuned = execute(training, run, self.watcher)
+        self.state.tuned = True
+        self.keep_time()
+        return tuned
+
+    def export(self, model: MobileNet) -> tuple[Path, Verification | None]:
+        """Checkpoint and file, proven on validation images."""
+        self.watcher.phase("exporting and verifying")
+        save(model, self.run / "model.safetensors")
+        artifact, precision = self.run / "model.onnx", self.state.precision
+        if precision == "int8":
+            minutes = max(self.left_s() - self.closing_s, 0.0) / 60
+            made = quantize(
+                self.run / "model.safetensors", self.state.data, minutes=minutes, out=self.run / "quantize",
+                seed=self.state.seed, overwrite=True, watcher=self.watcher,
+            )  # fmt: skip
+            return made.artifact, made.verification
+        images = sample_images(model, [sample.path for sample in self.folder.splits["val"]])
+        return artifact, export(model, artifact, images=images, precision=precision)
+
+    def close(self, model: MobileNet, artifact: Path, verification: Verification | None) -> Outcome:
+        """The file and the start timed again; where the file is over the budget it is asked three times."""
+        self.watcher.phase("timing the file")
+        latency = self.timed(artifact)
+        for _ in range(2):
+            if self.fits(artifact, latency):
+                break
+            time.sleep(1.0)  # another process may have had the processor
+            latency = min(latency, self.timed(artifact), key=lambda value: value.median_ms)
+        start_latency, _ = self.clock.time(self.start.network)
+        met = self.fits(artifact, latency)
+        return Outcome(model, artifact, verification, latency, start_latency, tuple(self.way), met)
+
+    def timed(self, artifact: Path) -> Latency:
+        """The file's latency on the device."""
+        return time_artifact(self.clock.device, artifact, threads=self.state.threads, seconds=3.0)
+
+    def fits(self, artifact: Path, latency: Latency) -> bool:
+        """Whether the file meets the budget, by its real size and latency."""
+        limits = self.costs.budget
+        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
+        return not slow and (limits.file_bytes is None or size_bytes(artifact) <= limits.file_bytes)
+
+
+def tuning_recipe(start: MobileNet, seconds: float, seed: int) -> Recipe:
+    """The long fine-tuning's recipe: the task's own, at the rate of a network that has learned already."""
+    if start.info.task in ("detect", "segment"):
+        return Dense(minutes=seconds / 60, seed=seed, layer_decay=1.0)
+    return Recipe(minutes=seconds / 60, lr=TUNING_LR, low_resolution=1.0, warmup=0.05, seed=seed)
+
+
+def reachable(costs: Costs, network: Network, divisor: int) -> Network:
+    """The narrowest table.
+
+    Raises:
+        BudgetUnmetError: it is over the budget by prediction; the message says what could be reached.
+    """
+    found = narrowest(network, divisor)
+    if (load_ := costs.load(found)) <= 1.0:
+        return found
+    budget = costs.budget
+    limits = {name: getattr(budget, name) for name in budget.__dataclass_fields__}
+    raised = replace(budget, **{name: None if value is None else value * load_ for name, value in limits.items()})
+    raise BudgetUnmetError(
+        f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
+        f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "
+        "or let `mobilenets fit` choose."
+    )
+
+
+def _told(step: Step, i: int) -> dict[str, object]:
+    """A proposal as a step's file lists it."""
+    proposal: Proposal = step.proposals[i]
+    return {
+        "gave": proposal.dimension.label, "before": proposal.before, "after": proposal.after, "load": proposal.cost,
+        "score": step.scores[i], "kept": i == step.kept,
+    }  # fmt: skip

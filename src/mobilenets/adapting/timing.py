@@ -1,0 +1,108 @@
+"""What networks cost: predicted by the table, corrected by measurement, and measured beside the start."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mobilenets.costs import Budget
+from mobilenets.costs.sizes import Sizes, sizes
+from mobilenets.latency import Device, LatencyTable
+from mobilenets.latency.measure import Ending, Latency, Model, interleave, loaded
+from mobilenets.precision import Precision
+from mobilenets.table import Network
+
+ROUNDS = 7
+"""Turns in which the start and the kept networks are timed; what counts is the median of the turns' ratios."""
+ROUND_S = 0.08
+
+
+@dataclass
+class Costs:
+    """Load of networks by prediction: the largest part of a limit that one takes.
+
+    Tables err, all of a kind in the same direction: what the present network was measured to take corrects them.
+
+    Attributes:
+        budget: the limits.
+        precision: of the artifact.
+        table: of the device; None where no latency is limited.
+        latency_factor: measured over predicted latency of the network measured last.
+        file_factor: real over counted file size of it.
+    """
+
+    budget: Budget
+    precision: Precision
+    table: LatencyTable | None
+    latency_factor: float = 1.0
+    file_factor: float = 1.0
+
+    def latency_ms(self, network: Network) -> float | None:
+        """Corrected prediction; None without a table."""
+        return None if self.table is None else self.latency_factor * self.table.predict_ms(network)
+
+    def load(self, network: Network) -> float:
+        """By prediction."""
+        counted = sizes(network, self.precision)
+        expected = replace(counted, file_bytes=round(self.file_factor * counted.file_bytes))
+        return self.budget.load(expected, self.latency_ms(network))
+
+    def measured(self, network: Network, latency_ms: float, file_bytes: int) -> tuple[Sizes, float]:
+        """(sizes with the real file's, load by measurement)."""
+        real = replace(sizes(network, self.precision), file_bytes=file_bytes)
+        return real, self.budget.load(real, latency_ms)
+
+    def learn(self, network: Network, latency_ms: float, file_bytes: int) -> None:
+        """Correct predictions by what a network was measured to take."""
+        if self.table is not None:
+            self.latency_factor = latency_ms / self.table.predict_ms(network)
+        self.file_factor = file_bytes / sizes(network, self.precision).file_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How networks are timed on a device.
+
+    Attributes:
+        device: where.
+        threads: threads inside an operator.
+        precision: fp32 or int8: what an artifact computes in.
+        ending: post-processing of detectors and segmenters.
+    """
+
+    device: Device
+    threads: int
+    precision: Precision
+    ending: Ending | None
+
+    def time(self, network: Network) -> tuple[Latency, int]:
+        """(latency of one network alone, bytes of its file)."""
+        model = Model.random(network, self.precision, self.ending)
+        with self.device.connect() as link, loaded(link, [model], threads=self.threads, own_process=False) as (timing,):
+            for _ in interleave([timing], rounds=ROUNDS, limit_s=3 * ROUND_S):
+                pass
+            return timing.latency(), len(model.files[0][1])
+
+    def file_bytes(self, network: Network) -> int:
+        """Bytes of a network's file: weights do not change it."""
+        return len(Model.random(network, self.precision, self.ending).files[0][1])
+
+    def ratios(self, start: Network, networks: Sequence[Network]) -> list[tuple[float, int]]:
+        """(latency as part of the start's, bytes of the file) of each, timed by turns with the start.
+
+        The median over turns of the ratio within a turn: neither a busy moment nor a drift of the clock hits one alone.
+        """
+        models = [Model.random(network, self.precision, self.ending) for network in (start, *networks)]
+        with self.device.connect() as link, loaded(link, models, threads=self.threads, own_process=False) as timings:
+            for _ in interleave(timings, rounds=ROUNDS, limit_s=ROUND_S):
+                pass
+            turns = [[turn.undisturbed_ms for turn in timing.rounds] for timing in timings]
+        ratios = [statistics.median(a / b for a, b in zip(each, turns[0], strict=True)) for each in turns[1:]]
+        return [(ratio, len(model.files[0][1])) for ratio, model in zip(ratios, models[1:], strict=True)]
+
+
+def steps_left(load: float, cut: float) -> int:
+    """Steps from a load to the budget, where each takes so much off; at least 1."""
+    return max(1, math.ceil((load - 1) / cut - 1e-9))
