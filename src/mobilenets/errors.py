@@ -8,6 +8,7 @@
     ├── VerificationError       an artifact disagrees with the model it was made from
     ├── CheckpointError         a file of weights does not fit or cannot be read
     ├── DeviceError             a device cannot be reached, or a model cannot run there
+    ├── StudyError              a search's shared study cannot be reached
     └── MisuseError             exit code 2: the request itself is wrong
         ├── UnknownNameError    no such network, format, runtime ... (near names are offered)
         ├── BudgetFormatError   a budget that cannot be read
@@ -58,6 +59,10 @@ class CheckpointError(MobileNetsError):
 
 class DeviceError(MobileNetsError):
     """A device cannot be reached or prepared, or a model cannot run on it."""
+
+
+class StudyError(MobileNetsError):
+    """The study that the workers of a search share cannot be reached, or answers no more."""
 
 
 class MisuseError(MobileNetsError):

@@ -1,24 +1,44 @@
-"""Choosing among networks. Torch-free: how a candidate is scored is passed in."""
+"""Search: many tables, few of them trained. Torch-free: what is slow is passed in."""
 
 from mobilenets.search.divisor import divisor_of, learned_divisor
 from mobilenets.search.halving import Rung, successive_halving
 from mobilenets.search.netadapt import Proposal, Rule, Step, best, netadapt, proposals
+from mobilenets.search.points import Choices, Point, Value
+from mobilenets.search.reward import Objective, dominates, hard_reward, pareto_front, reward
+from mobilenets.search.study import Plan, Searcher, Study, Trial, open_study, read_study
 from mobilenets.search.widths import Dimension, dimensions, narrower, narrowest, with_width
+from mobilenets.search.working import Worked, work
 
 __all__ = [
+    "Choices",
     "Dimension",
+    "Objective",
+    "Plan",
+    "Point",
     "Proposal",
     "Rule",
     "Rung",
+    "Searcher",
     "Step",
+    "Study",
+    "Trial",
+    "Value",
+    "Worked",
     "best",
     "dimensions",
     "divisor_of",
+    "dominates",
+    "hard_reward",
     "learned_divisor",
     "narrower",
     "narrowest",
     "netadapt",
+    "open_study",
+    "pareto_front",
     "proposals",
+    "read_study",
+    "reward",
     "successive_halving",
     "with_width",
+    "work",
 ]

@@ -1,0 +1,166 @@
+"""Searchers by name, as samplers of Optuna; the one that Optuna lacks, regularized evolution, is written here.
+
+A searcher sees a study of its own in this process's memory, which holds what is complete in the shared one. So asking
+again costs no write and no locks, and any sampler of Optuna works in a study that many machines share.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState, create_trial
+
+from mobilenets.search.evolution import fittest
+from mobilenets.search.points import Choices, Point, Value, mutated
+
+Searcher = Literal["evolution", "tpe", "nsga2", "random"]
+
+
+class RegularizedEvolution(optuna.samplers.BaseSampler):  # type: ignore[misc]
+    """The population is the last P completed trials: the oldest dies, however good.
+
+    Source: Real et al., arXiv:1802.01548, algorithm 1.
+
+    Args:
+        choices: of the space; every trial sets all of them.
+        population: P. Until there are so many, points are drawn at random.
+        sample: S, how many of the population compete to be the parent.
+        seed: of all draws.
+    """
+
+    def __init__(self, choices: Choices, *, population: int, sample: int, seed: int) -> None:
+        self._choices = choices
+        self._population = population
+        self._sample = sample
+        self._rng = random.Random(seed)
+        self._alive: list[Any] = []
+        self._full = False
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Read the population, once per trial."""
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._full = len(completed) >= self._population
+        self._alive = sorted(completed, key=lambda t: t.datetime_complete)[-self._population :] if self._full else []
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, CategoricalDistribution]:
+        """All choices at once."""
+        return distributions(self._choices)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Point:
+        """The best of a sample, mutated in one choice."""
+        if not self._full:
+            return {name: self._rng.choice(values) for name, values in self._choices.items()}
+        sample = self._rng.sample(self._alive, min(self._sample, len(self._alive)))
+        upwards = [direction == optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
+        scores = [[v if up else -v for v, up in zip(t.values, upwards, strict=True)] for t in sample]
+        return mutated(sample[fittest(scores, self._rng)].params, self._choices, self._rng)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Value:
+        """A random value, for what is not among the choices."""
+        value: Value = self._rng.choice(param_distribution.choices)
+        return value
+
+
+def distributions(choices: Choices) -> dict[str, CategoricalDistribution]:
+    """The space as Optuna writes it."""
+    return {name: CategoricalDistribution(values) for name, values in choices.items()}
+
+
+class Proposer:
+    """A searcher and the study that it sees.
+
+    Args:
+        searcher: by name.
+        choices: of the space.
+        directions: "maximize" or "minimize" per value.
+        population: of evolution and NSGA-II.
+        sample: of evolution.
+    """
+
+    def __init__(
+        self, searcher: Searcher, choices: Choices, directions: Sequence[str], *, population: int, sample: int
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._searcher: Searcher = searcher
+        self._choices = choices
+        self._population = population
+        self._sample = sample
+        self._space = distributions(choices)
+        self._study = optuna.create_study(directions=list(directions))
+        self._storage = self._study._storage
+        # the one trial that is asked about, again and again; what is learnt is added beside it
+        self._trial_id = self._storage.create_new_trial(self._study._study_id)
+        self._trial: Any = None
+        self._relative: Mapping[str, Any] = {}
+        self.seed(0)
+
+    @property
+    def asks(self) -> int:
+        """How often it is worth asking for a point that fits before its proposals are mutated: what it costs to ask."""
+        match self._searcher:
+            case "random":
+                return 1000
+            case "evolution":
+                return 100
+            case "tpe" | "nsga2":
+                return 4
+
+    def seed(self, seed: int) -> None:
+        """Begin the draws anew."""
+        self._sampler = self._built(seed)
+        self.begin()
+
+    def _built(self, seed: int) -> Any:
+        match self._searcher:
+            case "evolution":
+                return RegularizedEvolution(self._choices, population=self._population, sample=self._sample, seed=seed)
+            case "tpe":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=self._population)
+            case "random":
+                return optuna.samplers.RandomSampler(seed=seed)
+
+    def learn(self, point: Point, values: Sequence[float], marks: Mapping[str, Any], completed: Any) -> None:
+        """A trial of the shared study is complete.
+
+        Args:
+            point: what was evaluated.
+            values: one per direction.
+            marks: what the searcher noted when it was proposed.
+            completed: when it was complete.
+        """
+        trial = create_trial(params=point, distributions=self._space, values=list(values), system_attrs=dict(marks))
+        trial.datetime_complete = completed
+        self._storage.create_new_trial(self._study._study_id, template_trial=trial)
+
+    def begin(self) -> None:
+        """A new point is wanted."""
+        trial = copy.copy(self._storage.get_trial(self._trial_id))
+        trial.system_attrs = {}
+        self._trial = trial
+        self._sampler.before_trial(self._study, trial)
+        self._relative = self._sampler.infer_relative_search_space(self._study, trial)
+
+    def ask(self) -> Point:
+        """A point, stored nowhere; ask again for another."""
+        relative = self._sampler.sample_relative(self._study, self._trial, self._relative)
+        return {
+            name: relative[name]
+            if name in relative
+            else self._sampler.sample_independent(self._study, self._trial, name, distribution)
+            for name, distribution in self._space.items()
+        }
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the searcher noted about the point, as NSGA-II its generation: to be kept with the trial."""
+        return dict(self._storage.get_trial(self._trial_id).system_attrs)

@@ -1,0 +1,223 @@
+"""One search that many processes and machines share: the same call on each, until there are as many trials as wanted.
+
+    choices = {"resolution": (96, 128), "stage2.kernel": (3, 5, 7)}
+    study = open_study("/shared/study.log", Plan(choices, objective="hard", budget="5 ms"))
+    work(study, load, evaluate, trials=200)
+    print(study.best())
+
+A worker that dies loses its own trial only: the others see that its heart beats no more and replace the trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mobilenets.errors import MissingExtraError, MisuseError
+from mobilenets.search.points import Choices, Key, Point, check_choices, key
+from mobilenets.search.reward import MNASNET, Objective, pareto_front, values
+
+if TYPE_CHECKING:
+    from mobilenets.search.ledger import Ledger
+
+Searcher = Literal["evolution", "tpe", "nsga2", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all workers of a study must agree on.
+
+    Attributes:
+        choices: the values of every choice.
+        objective: `reward` is ACC x load^exponent, `hard` the accuracy of what meets the budget, `front` both.
+        searcher: who proposes points.
+        budget: in words; it says what a load of 1 is.
+        exponent: w of the reward.
+        most_load: what is heavier is not evaluated; with `hard` it is 1, whatever is said here.
+        population: of evolution and NSGA-II.
+        sample: how many of the population compete to be the parent in evolution.
+    """
+
+    choices: Choices
+    objective: Objective = "reward"
+    searcher: Searcher = "evolution"
+    budget: str = ""
+    exponent: float = MNASNET
+    most_load: float = 1.5
+    population: int = 50
+    sample: int = 10
+
+    @property
+    def limit(self) -> float:
+        """The largest load that is evaluated."""
+        return 1.0 if self.objective == "hard" else self.most_load
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A point that was evaluated.
+
+    Attributes:
+        number: in the order of starting, from 0; trials that were lost leave gaps.
+        point: a value of every choice.
+        accuracy: 0 to 1; what was not a number counts as 0.
+        load: cost over budget.
+        seconds: from start to result.
+        worker: host and process.
+    """
+
+    number: int
+    point: Point
+    accuracy: float
+    load: float
+    seconds: float
+    worker: str
+
+
+class Study:
+    """A study as this process sees it. Nothing is written by reading."""
+
+    def __init__(self, ledger: Ledger, plan: Plan) -> None:
+        self.ledger = ledger
+        self.plan = plan
+        self.completed: dict[int, Trial] = {}
+        self.known: dict[Key, int] = {}
+        self.running: list[Any] = []
+        self.lost = 0
+
+    def refresh(self, learn: Callable[[Trial, Any], None] | None = None) -> list[Any]:
+        """Read what happened since; `learn` is told of each new result. All trials of the storage, by number."""
+        trials = self.ledger.trials()
+        self.running, self.lost = [], 0
+        for stored in trials:
+            match stored.state.name:
+                case "COMPLETE":
+                    if stored.number not in self.completed:
+                        self._add(stored, learn)
+                case "RUNNING":
+                    self.running.append(stored)
+                case "FAIL":
+                    self.lost += 1
+        return trials
+
+    def _add(self, stored: Any, learn: Callable[[Trial, Any], None] | None) -> None:
+        seconds = (stored.datetime_complete - stored.datetime_start).total_seconds()
+        accuracy, load = stored.values
+        worker = str(stored.user_attrs.get("worker", ""))
+        trial = Trial(stored.number, dict(stored.params), accuracy, load, seconds, worker)
+        self.completed[trial.number] = trial
+        self.known[key(trial.point)] = trial.number
+        if learn is not None:
+            learn(trial, stored)
+
+    def trials(self) -> list[Trial]:
+        """What is complete by now, by number."""
+        self.refresh()
+        return [self.completed[number] for number in sorted(self.completed)]
+
+    def best(self) -> Trial | None:
+        """The largest reward; the most accurate that meets the budget, unless the objective is `reward`."""
+        trials = self.trials()
+        if self.plan.objective == "reward":
+            return max(trials, key=self._reward, default=None)
+        return max((t for t in trials if t.load <= 1), key=lambda t: (t.accuracy, -t.load), default=None)
+
+    def _reward(self, trial: Trial) -> float:
+        return values("reward", trial.accuracy, trial.load, self.plan.exponent)[0]
+
+    def front(self) -> list[Trial]:
+        """The trials that no other dominates in accuracy and load, lightest first."""
+        return pareto_front(self.trials(), lambda t: (t.accuracy, t.load))
+
+
+def open_study(storage: str | Path, plan: Plan, name: str = "search") -> Study:
+    """Join a study, or begin it.
+
+    Args:
+        storage: a file on a disk that all workers see, or postgresql://USER:PASSWORD@HOST/DATABASE.
+        plan: must be the one that the study was begun with.
+        name: of the study in its storage.
+
+    Raises:
+        MisuseError: the study was begun with another plan, the storage cannot be used, or optuna is not installed.
+        StudyError: the database cannot be reached.
+    """
+    check_plan(plan)
+    ledger = _ledger(storage, name, create=True)
+    mine = _settings(plan)
+    if differing := _differences(ledger.settings(mine), mine):
+        raise MisuseError(
+            f"the study {name!r} in {ledger.where} was begun with other settings: {'; '.join(differing)}. "
+            "Give the same settings, or another name or place to begin a new study."
+        )
+    return Study(ledger, plan)
+
+
+def read_study(storage: str | Path, name: str = "search") -> Study:
+    """A study that is there, with the plan that it was begun with.
+
+    Raises:
+        MisuseError: there is none.
+        StudyError: the database cannot be reached.
+    """
+    import json
+
+    ledger = _ledger(storage, name, create=False)
+    kept = ledger.kept_settings()
+    if kept is None:
+        raise MisuseError(f"the study {name!r} in {ledger.where} has no settings: it is not one of a search.")
+    settings = json.loads(kept)
+    settings["choices"] = {name: tuple(chosen) for name, chosen in settings["choices"].items()}
+    return Study(ledger, Plan(**settings))
+
+
+def check_plan(plan: Plan) -> None:
+    """Numbers that make sense.
+
+    Raises:
+        MisuseError: they do not.
+    """
+    check_choices(plan.choices)
+    if not plan.most_load > 0 or not math.isfinite(plan.exponent):
+        raise MisuseError(
+            f"a limit of {plan.most_load} times the budget and an exponent of {plan.exponent}: expected "
+            "a limit above 0 and a number."
+        )
+    if not 1 <= plan.sample <= plan.population or plan.population < 2:
+        raise MisuseError(
+            f"a sample of {plan.sample} from a population of {plan.population}: expected a population "
+            "of 2 or more and a sample of 1 up to the population."
+        )
+
+
+def _ledger(storage: str | Path, name: str, *, create: bool) -> Ledger:
+    try:
+        from mobilenets.search.ledger import Ledger, open_journal
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("optuna", "search", purpose="a search") from error
+    if "://" not in str(storage):
+        path = Path(storage)
+        return Ledger(open_journal(path, create=create), str(path), name, create=create)
+    from mobilenets.search.postgresql import open_postgresql
+
+    opened, where = open_postgresql(str(storage))
+    return Ledger(opened, where, name, create=create)
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    choices = {name: list(chosen) for name, chosen in plan.choices.items()}
+    return asdict(plan) | {"choices": choices, "most_load": plan.limit}
+
+
+def _differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
+    flat = [_flat(theirs), _flat(mine)]
+    names = sorted(set(flat[0]) | set(flat[1]))
+    return [f"{n} {flat[0].get(n)} there, {flat[1].get(n)} here" for n in names if flat[0].get(n) != flat[1].get(n)]
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    choices = {f"choice {name!r}": chosen for name, chosen in settings["choices"].items()}
+    return choices | {name: repr(value) for name, value in settings.items() if name != "choices"}
