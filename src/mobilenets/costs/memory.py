@@ -52,8 +52,6 @@ def peak_activation(
     """
     # of what a value is resized to, the size is read and no value
     reads = [node.inputs[:1] if isinstance(node, Resize) else node.inputs for node in nodes]
-        node.inputs[:1] if isinstance(node, Resize) else node.inputs for node in nodes
-    ]  # it resizes to a size only
     uses = Counter(chain.from_iterable(reads))
     uses.update(node.name for node in outputs(nodes))  # they are read after the last node
     folded = folded_into(nodes) if folded is None else folded
