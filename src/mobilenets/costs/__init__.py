@@ -3,7 +3,7 @@
 from mobilenets.costs.budget import Budget, parse_budget
 from mobilenets.costs.count import BYTES, Cost, NodeCost, RowCost, Share, cost
 from mobilenets.costs.memory import Peak, peak_activation
-from mobilenets.costs.sizes import Sizes, sizes
+from mobilenets.costs.sizes import Sizes, sizes, sizes_of
 
 __all__ = [
     "BYTES",
@@ -18,4 +18,5 @@ __all__ = [
     "parse_budget",
     "peak_activation",
     "sizes",
+    "sizes_of",
 ]

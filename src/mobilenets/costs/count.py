@@ -20,6 +20,7 @@ from typing import NamedTuple, assert_never
 
 from mobilenets.costs.memory import Peak, peak_activation
 from mobilenets.precision import Precision
+from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
 from mobilenets.table.nodes import (
     INPUT,
@@ -153,9 +154,14 @@ class Cost:
         return self.params * BYTES[precision]
 
     @cached_property
+    def folded(self) -> dict[str, str]:
+        """Norms and factors that fold away, each with what it folds into; see `folded_into`."""
+        return folded_into(self.graph)
+
+    @cached_property
     def peak(self) -> Peak:
         """Peak activation memory, elementwise nodes in place where their input dies; see `peak_activation`."""
-        return peak_activation(self.graph, self.network, in_place=True)
+        return peak_activation(self.graph, self.network, in_place=True, folded=self.folded)
 
     def peak_activation_bytes(self, precision: Precision = "fp32", *, in_place: bool = True) -> int:
         """Bytes of the activations that are alive together at the worst moment, the input image included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from itertools import chain
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ from mobilenets.table.nodes import (
 )
 from mobilenets.table.rows import Network
 
-_VIEWS = (Flatten, Select, SplitHeads, MergeHeads)
-_ELEMENTWISE = (Activation, Add, Multiply, BatchNorm, Scale, Softmax, DynamicRelu)
+_VIEWS = frozenset((Flatten, Select, SplitHeads, MergeHeads))
+_ELEMENTWISE = frozenset((Activation, Add, Multiply, BatchNorm, Scale, Softmax, DynamicRelu))
 
 
 class Peak(NamedTuple):
@@ -38,29 +39,34 @@ class Peak(NamedTuple):
     at: str
 
 
-def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool = True) -> Peak:
+def peak_activation(
+    nodes: tuple[Node, ...], network: Network, *, in_place: bool = True, folded: Collection[str] | None = None
+) -> Peak:
     """Largest number of activation values alive at once when the nodes run in order.
 
     The input image is one of them; learned tokens are weights, not activations. Batch norm and layer scale are folded
     into the convolution before them; flattening and splitting into heads are views: none has a buffer of its own. With
     `in_place`, an activation, a gate, a softmax or a residual add writes over its first input where nothing else needs
-    that input any more. What a kernel allocates inside (im2col and the like) is not counted.
+    that input any more. What a kernel allocates inside (im2col and the like) is not counted. `folded` names what
+    `folded_into` finds, where that is known already.
     """
-    uses = Counter(chain.from_iterable(map(_read, nodes)))
+    # of what a value is resized to, the size is read and no value
+    reads = [node.inputs[:1] if isinstance(node, Resize) else node.inputs for node in nodes]
+    uses = Counter(chain.from_iterable(reads))
     uses.update(node.name for node in outputs(nodes))  # they are read after the last node
-    folded = folded_into(nodes)
+    folded = folded_into(nodes) if folded is None else folded
     buffer_of = {INPUT: INPUT}
     size = {INPUT: network.in_channels * network.resolution**2}
     waiting = {INPUT: uses[INPUT]}
     live = most = size[INPUT]
     at = nodes[0].name
-    for node in nodes:
-        name, inputs = node.name, _read(node)
+    for node, inputs in zip(nodes, reads, strict=True):
+        name = node.name
         first = buffer_of[inputs[0]] if inputs else ""
-        if name in folded or isinstance(node, _VIEWS):
+        if name in folded or type(node) in _VIEWS:
             buffer_of[name] = first
             waiting[first] += uses[name]
-        elif in_place and isinstance(node, _ELEMENTWISE) and waiting[first] == 1:
+        elif in_place and type(node) in _ELEMENTWISE and waiting[first] == 1:
             buffer_of[name] = first
             waiting[first] = uses[name] + 1  # the 1 is this node's own use, taken off below
         else:
@@ -76,8 +82,3 @@ def peak_activation(nodes: tuple[Node, ...], network: Network, *, in_place: bool
             if not waiting[buffer]:
                 live -= size[buffer]
     return Peak(most, at)
-
-
-def _read(node: Node) -> tuple[str, ...]:
-    """Inputs whose values a node reads: of what it resizes to, it needs the size only."""
-    return node.inputs[:1] if isinstance(node, Resize) else node.inputs

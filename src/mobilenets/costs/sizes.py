@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mobilenets.costs.count import BYTES, cost
+from mobilenets.costs.count import BYTES, Cost, cost
 from mobilenets.precision import Precision
 from mobilenets.table.rows import Network
 
@@ -33,7 +33,11 @@ class Sizes:
 
 def sizes(network: Network, precision: Precision = "fp32") -> Sizes:
     """Counted costs of a network whose artifact has a precision."""
-    counted = cost(network)
+    return sizes_of(cost(network), precision)
+
+
+def sizes_of(counted: Cost, precision: Precision = "fp32") -> Sizes:
+    """Counted costs of a network that is counted already."""
     folded = counted.params - counted.bn_channels  # batch norm's two values become one bias
     channels = CHANNEL_BYTES * counted.bn_channels if precision == "int8" else 0
     return Sizes(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import NamedTuple, assert_never
 
 from mobilenets.table.folding import folded_into
 from mobilenets.table.lower import lower
@@ -38,8 +39,7 @@ from mobilenets.table.nodes import (
 from mobilenets.table.rows import Network
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """What the device runs as one piece; the key of a table entry. Sizes are those that decide its time."""
 
     kind: str
@@ -56,20 +56,32 @@ class Kernel:
     @property
     def window(self) -> int:
         """Height and width of what it slides over the map: 3 of `conv3`; 1 where it slides nothing."""
-        return int(re.sub(r"\D", "", self.kind) or 1)
+        return split_kind(self.kind)[1]
+
+
+@lru_cache(maxsize=1024)
+def split_kind(kind: str) -> tuple[str, int]:
+    """A kind without its window, and the window: (`conv`, 3) of `conv3`; (`pool`, 1) where it slides nothing."""
+    return kind.rstrip("0123456789"), int(re.sub(r"\D", "", kind) or 1)
 
 
 def kernels(network: Network) -> dict[str, Kernel]:
     """Deployed kernels of a network by the name of the node that starts each; activations belong to the node before."""
+    nodes = lower(network)
+    return kernels_of(network, nodes, folded_into(nodes))
+
+
+def kernels_of(network: Network, nodes: Sequence[Node], folded: Collection[str]) -> dict[str, Kernel]:
+    """Deployed kernels of a network that is lowered already; `folded` names what `folded_into` finds."""
     found = {"preprocess": Kernel("preprocess", network.in_channels, network.in_channels, network.resolution, 1)}
     heights = {INPUT: network.resolution}
-    nodes = lower(network)
-    folded = folded_into(nodes)
     for node in nodes:
-        kernel = _kernel(node, heights[node.inputs[0]] if node.inputs else 1)
-        if kernel is not None and node.name not in folded:
-            found[node.name] = kernel
-        heights[node.name] = node.shape[-1] if len(node.shape) > 1 else 1
+        name, shape = node.name, node.shape
+        if name not in folded:
+            kernel = _kernel(node, heights[node.inputs[0]] if node.inputs else 1)
+            if kernel is not None:
+                found[name] = kernel
+        heights[name] = shape[-1] if len(shape) > 1 else 1
     return found | _answer(network, nodes[-1])
 
 
@@ -101,6 +113,8 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             # on 1x1 features it is a matrix times a vector, bound by reading the weights: another law
             kind = "vector" if size == entering == 1 else f"conv{node.kernel}"
             return Kernel(kind, node.in_channels, node.shape[0], size, node.stride)
+        case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
+            return None  # fused with, a view of, or a constant beside the node before
         case FullyConnected():
             tokens = math.prod(node.shape[:-1])
             return Kernel("linear" if tokens == 1 else "tokens", node.in_features, node.shape[-1], tokens, 1)
@@ -128,7 +142,5 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
             return Kernel("resize", node.shape[0], node.shape[0], size, 1)
         case PerAnchor():
             return Kernel("per_anchor", node.shape[1], node.shape[1], node.shape[0], 1)
-        case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
-            return None  # fused with, a view of, or a constant beside the node before
         case _:
             assert_never(node)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, log
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.latency.kernels import Kernel
+from mobilenets.latency.kernels import Kernel, split_kind
 
 Vector = NDArray[np.float64]
 
@@ -55,8 +57,8 @@ def rough_ms(kernel: Kernel) -> float:
     Only its shape matters; the laws scale it.
     """
     inputs, outputs, pixels = kernel.in_channels, kernel.out_channels, kernel.size**2
-    area = kernel.window**2
-    name = kernel.kind.rstrip("0123456789")
+    name, window = split_kind(kernel.kind)
+    area = window**2
     match name:
         case "conv" | "grouped":
             weights = area * inputs * outputs
@@ -78,13 +80,19 @@ def rough_ms(kernel: Kernel) -> float:
     return START_MS + macs / MACS_PER_MS + 4 * values / BYTES_PER_MS
 
 
-def features(kernel: Kernel) -> Vector:
+def features(kernel: Kernel) -> tuple[float, ...]:
     """Logs of the sizes, their squares and products. Channels in blocks of 8: what vector units work in."""
-    a, b = (np.log(-(-channels // 8) * 8 / 64) for channels in (kernel.in_channels, kernel.out_channels))
-    s, t = np.log(kernel.size / 14), np.log(kernel.stride)
+    inputs, outputs = kernel.in_channels, kernel.out_channels
+    a, b = log(-(-inputs // 8) / 8), log(-(-outputs // 8) / 8)
+    s, t = log(kernel.size / 14), log(kernel.stride)
     # packed layouts want multiples of 4: others, as V1's unrounded channels, take a route that is several times slower
-    odd_in, odd_out = (float(channels % 4 != 0) for channels in (kernel.in_channels, kernel.out_channels))
-    return np.array([1.0, a, b, s, t, a * a, b * b, s * s, a * b, a * s, b * s, odd_in, odd_out])
+    odd_in, odd_out = float(inputs % 4 != 0), float(outputs % 4 != 0)
+    return 1.0, a, b, s, t, a * a, b * b, s * s, a * b, a * s, b * s, odd_in, odd_out
+
+
+def law_ms(kernel: Kernel, law: Sequence[float]) -> float:
+    """Milliseconds of a kernel by the law of its kind, before `Laws.scale`. Plain numbers: a search asks thousands."""
+    return rough_ms(kernel) * exp(sum(map(mul, features(kernel), law)))
 
 
 def fit_laws(artifacts: Sequence[Sequence[Kernel]], times_ms: Sequence[float]) -> Laws:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ import numpy as np
 from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency.kernels import Kernel, kernels
-from mobilenets.latency.laws import PRIOR, features, rough_ms
+from mobilenets.latency.laws import PRIOR, law_ms
 from mobilenets.metrics import Task
 from mobilenets.table.nodes import INPUT
 from mobilenets.table.rows import Network
@@ -81,6 +81,7 @@ class LatencyTable:
     error: TableError | None = None
     task: Task = "classify"
     inside: bool = False
+    _known_ms: dict[Kernel, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -101,8 +102,11 @@ class LatencyTable:
         Raises:
             MisuseError: kernels of a kind that nothing measured had.
         """
-        found = kernels(network)
-        if unknown := sorted({kernel.kind for kernel in found.values()} - set(self.laws)):
+        return self.rows_ms(network, kernels(network))
+
+    def rows_ms(self, network: Network, found: Mapping[str, Kernel]) -> dict[int, float]:
+        """Milliseconds of each row of a network whose kernels are found already; see `by_row`."""
+        if unknown := sorted({kernel.kind for kernel in found.values()} - self.laws.keys()):
             raise MisuseError(
                 f"{network.label}: the latency table has no kernel like {', '.join(unknown)}; it knows "
                 f"{', '.join(sorted(self.laws)) or 'none'}. Measure the network (`mobilenets bench`) instead, or build "
@@ -115,14 +119,19 @@ class LatencyTable:
 
     def kernel_ms(self, kernel: Kernel) -> float:
         """Milliseconds of one kernel: its entry, else the law of its kind."""
-        exact = self.entries.get(kernel.key)
-        if exact is not None:
-            return exact
-        return self.scale * rough_ms(kernel) * float(np.exp(features(kernel) @ np.asarray(self.laws[kernel.kind])))
+        found = self._known_ms.get(kernel)
+        if found is None:
+            found = self.entries.get(kernel.key)
+            if found is None:
+                found = self.scale * law_ms(kernel, self.laws[kernel.kind])
+            self._known_ms[kernel] = found
+        return found
 
     def write(self, path: str | Path) -> None:
         """As JSON, to be kept or shared."""
-        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1))
+        values = asdict(self)
+        del values["_known_ms"]
+        write_text(path, json.dumps({"format": FORMAT, **values}, indent=1))
 
     @staticmethod
     def read(path: str | Path) -> LatencyTable:
@@ -161,7 +170,7 @@ def _from_dict(data: Any) -> LatencyTable:
         raise ValueError(f"its format is {data['format']!r}")
     entries = _numbers(data["entries"])
     laws = {str(kind): tuple(float(v) for v in law) for kind, law in data["laws"].items()}
-    if not entries or any(len(key.split()) != len(fields(Kernel)) for key in entries):
+    if not entries or any(len(key.split()) != len(Kernel._fields) for key in entries):
         raise ValueError("its entries are no kernels")
     if any(len(law) != len(PRIOR) for law in laws.values()) or {key.split()[0] for key in entries} != set(laws):
         raise ValueError("its laws do not match its entries")

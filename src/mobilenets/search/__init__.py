@@ -4,6 +4,7 @@ from mobilenets.search.divisor import divisor_of, learned_divisor
 from mobilenets.search.halving import Rung, successive_halving
 from mobilenets.search.netadapt import Proposal, Rule, Step, best, netadapt, proposals
 from mobilenets.search.points import Choices, Point, Value
+from mobilenets.search.pricing import priced
 from mobilenets.search.reward import Objective, dominates, hard_reward, pareto_front, reward
 from mobilenets.search.study import Plan, Searcher, Study, Trial, open_study, read_study
 from mobilenets.search.widths import Dimension, dimensions, narrower, narrowest, with_width
@@ -35,6 +36,7 @@ __all__ = [
     "netadapt",
     "open_study",
     "pareto_front",
+    "priced",
     "proposals",
     "read_study",
     "reward",

@@ -8,6 +8,9 @@ from itertools import chain
 
 from mobilenets.table.nodes import BatchNorm, Convolution, FullyConnected, Node, Scale
 
+_LINEAR = (Convolution, FullyConnected)
+_FOLDING = (BatchNorm, Scale)
+
 
 def folded_into(nodes: Sequence[Node]) -> dict[str, str]:
     """Norms and factors by name, each with the convolution or matrix product that it folds into.
@@ -20,9 +23,9 @@ def folded_into(nodes: Sequence[Node]) -> dict[str, str]:
     folded: dict[str, str] = {}
     for node in nodes:
         name = node.name
-        if isinstance(node, Convolution | FullyConnected):
+        if type(node) in _LINEAR:
             linear[name] = name
-        elif isinstance(node, BatchNorm | Scale):
+        elif type(node) in _FOLDING:
             source = node.inputs[0]
             if source in linear and uses[source] == 1:
                 folded[name] = linear[name] = linear[source]
