@@ -18,6 +18,7 @@ from mobilenets.version import __version__
 VERBS: dict[str, str] = {
     "fit": "The most accurate MobileNet that fits a budget: searched, trained, exported, measured, verified.",
     "train": "Train one network on a folder of images.",
+    "search": "Search an architecture for your images and your device: new tables, trained and proven.",
     "adapt": "Make a trained network narrower until it meets a budget on your device (NetAdapt).",
     "check": "Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes.",
     "evaluate": "Score a checkpoint or an exported file on labelled images.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 from mobilenets.costs import cost
 from mobilenets.metrics import Task
 from mobilenets.table import scale, with_classes
-from mobilenets.table.rows import HeadRow, Linear, Network, Pool
+from mobilenets.table.rows import Bottleneck, DepthwiseSeparable, HeadRow, Linear, Network, Pool
 from mobilenets.zoo import FAMILIES
 from mobilenets.zoo.grid import RESOLUTIONS, WIDTHS, bodies, families
 
@@ -45,7 +45,25 @@ def build_set(task: Task = "classify") -> list[Network]:
         for j in range(len(WIDTHS)):
             network = scale(heads[j % len(heads)], WIDTHS[(i + j) % len(WIDTHS)], sizes[(2 * i + 3 * j) % len(sizes)])
             networks.append(with_classes(network, classes[(i + j) % len(classes)]))
+    networks += _large_kernels(task)
     return [network for network in networks if cost(network).macs <= MOST_MACS]
+
+
+def _large_kernels(task: Task) -> list[Network]:
+    """Networks with the 5x5 and 7x7 kernels that a search may choose and few printed tables have."""
+    sizes, classes = RESOLUTIONS[task], CLASSES[task]
+    found = []
+    for i, (family, kernel) in enumerate(product(("mobilenet_v1", "mobilenet_v3_large", "mobilenet_v3_small"), (5, 7))):
+        body = bodies(task, family)[0]
+        kernels = (Bottleneck, DepthwiseSeparable)
+        rows = tuple(replace(row, kernel=kernel) if isinstance(row, kernels) else row for row in body.rows)
+        for j in range(2):
+            wide = scale(
+                replace(body, rows=rows), WIDTHS[1 + (i + 2 * j) % (len(WIDTHS) - 1)], sizes[(i + j) % len(sizes)]
+            )
+            named = replace(wide, name=f"{wide.name}_{kernel}x{kernel}")
+            found.append(with_classes(named, classes[(i + j) % len(classes)]))
+    return found
 
 
 def held_out(built: Iterable[Network], task: Task = "classify") -> list[Network]:

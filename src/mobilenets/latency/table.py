@@ -21,7 +21,7 @@ from mobilenets.metrics import Task
 from mobilenets.table.nodes import INPUT
 from mobilenets.table.rows import Network
 
-FORMAT = 6
+FORMAT = 7
 """Raised when entries change their meaning: an older cached table is then built anew."""
 
 

@@ -20,12 +20,16 @@ class Prices:
         least: the smallest load met so far.
         most: the largest load that is still evaluated.
         budget: the budget in words, for messages.
+        canonical: a point to the one that stands for all points of the same network.
     """
 
-    def __init__(self, load: Callable[[Point], float], most: float, budget: str) -> None:
+    def __init__(
+        self, load: Callable[[Point], float], most: float, budget: str, canonical: Callable[[Point], Point] = dict
+    ) -> None:
         self.least = math.inf
         self.most = most
         self.budget = budget
+        self.canonical = canonical
         self._load = load
         self._known: dict[Key, float] = {}
 
@@ -65,7 +69,7 @@ def new_point(
     """
     base: Point | None = None
     for _ in range(asks):
-        point = ask()
+        point = prices.canonical(ask())
         if _is_new(point, prices, known):
             return point
         if base is None or (not prices.fits(base) and prices.load(point) < prices.load(base)):
@@ -85,7 +89,7 @@ def _mutant(base: Point, choices: Choices, prices: Prices, known: Container[Key]
     step = max(1, neighbours(choices))
     in_vain = 0
     while in_vain < min(MUTATIONS, step * len(choices)):
-        child = mutated(base, choices, rng, times=1 + in_vain // step)
+        child = prices.canonical(mutated(base, choices, rng, times=1 + in_vain // step))
         if _is_new(child, prices, known):
             return child
         in_vain += 1
@@ -97,7 +101,8 @@ def _mutant(base: Point, choices: Choices, prices: Prices, known: Container[Key]
 def _listed(choices: Choices, prices: Prices, known: Container[Key], rng: random.Random) -> Point | None:
     if size(choices) > LISTED:
         return None
-    left = [point for point in every(choices) if _is_new(point, prices, known)]
+    points = {key(point): point for point in map(prices.canonical, every(choices))}
+    left = [point for point in points.values() if _is_new(point, prices, known)]
     return rng.choice(left) if left else None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mobilenets.errors import MisuseError
+from mobilenets.search.points import Choices, Point, Value, size
 from mobilenets.table import json as table_json
 from mobilenets.table.graph import round_channels
 from mobilenets.table.rows import (
@@ -27,11 +28,6 @@ from mobilenets.table.rows import (
     Row,
 )
 from mobilenets.zoo.heads import lraspp, raspp, ssdlite
-
-Value = int | float | str
-Point = Mapping[str, Value]
-"""One value for each choice of a space."""
-Choices = dict[str, tuple[Value, ...]]
 
 BOTTLENECK, SEPARABLE = "bottleneck", "separable"
 DIVISOR = 8
@@ -63,7 +59,7 @@ class Stage:
     squeezes: tuple[float, ...] = (0.0, 0.25)
     acts: tuple[str, ...] = (str(Act.RELU), str(Act.HSWISH))
 
-    def choices(self) -> Choices:
+    def choices(self) -> dict[str, tuple[Value, ...]]:
         """By name, without the stage's."""
         return {
             "depth": self.depths,
@@ -86,7 +82,7 @@ STAGES = (
 )
 """Widths and strides of MobileNetV3-Large; at half of them, those of Small."""
 _SQUARES = (96, 128, 160, 192, 224, 256)
-_HEADS: dict[str, Choices] = {
+_HEADS: dict[str, dict[str, tuple[Value, ...]]] = {
     "classify": {"head.conv": (0.25, 0.5, 1.0), "head.features": (0, 320, 640, 1280)},
     "detect": {"head.conv": (0.25, 0.5), "head.width": (0.25, 0.5, 1.0)},
     "segment": {"head.conv": (0.25, 0.5), "head.kind": ("raspp", "lraspp"), "head.filters": (64, 128, 256)},
@@ -124,32 +120,29 @@ class Space:
             base: factor of all widths.
             resolutions: heights and widths of the input image in pixels; those usual for the task where none are given.
         """
-        choices: Choices = {"resolution": tuple(sorted(resolutions)) or _RESOLUTIONS[task]}
+        choices: dict[str, tuple[Value, ...]] = {"resolution": tuple(sorted(resolutions)) or _RESOLUTIONS[task]}
         for number, stage in enumerate(STAGES, 1):
             choices |= {f"stage{number}.{name}": values for name, values in stage.choices().items()}
         return Space(task, classes, choices | _HEADS[task], base)
 
     @property
-    def size(self) -> float:
+    def size(self) -> int:
         """How many points there are; those that differ in what they do not use counted apart."""
-        count = 1.0
-        for values in self.choices.values():
-            count *= len(values)
-        return count
+        return size(self.choices)
 
-    def largest(self) -> dict[str, Value]:
+    def largest(self) -> Point:
         """The last value of every choice."""
         return {name: values[-1] for name, values in self.choices.items()}
 
-    def smallest(self) -> dict[str, Value]:
+    def smallest(self) -> Point:
         """The first value of every choice."""
         return self.canonical({name: values[0] for name, values in self.choices.items()})
 
-    def draw(self, rng: random.Random) -> dict[str, Value]:
+    def draw(self, rng: random.Random) -> Point:
         """Each choice by itself."""
         return self.canonical({name: rng.choice(values) for name, values in self.choices.items()})
 
-    def canonical(self, point: Point) -> dict[str, Value]:
+    def canonical(self, point: Point) -> Point:
         """The same table with the first value wherever it does not matter: what a left-out stage would be, say."""
         found = {name: self._known(name, point) for name in self.choices}
         for number in range(1, len(STAGES) + 1):

@@ -63,6 +63,7 @@ def work(
     seed: int = 0,
     heartbeat_s: float = 10.0,
     on_trial: Callable[[Trial], None] | None = None,
+    canonical: Callable[[Point], Point] = dict,
 ) -> Worked:
     """Evaluate points until the study has as many trials as wanted, counted over all its workers.
 
@@ -76,6 +77,7 @@ def work(
         seed: of this study's draws; workers draw differently by themselves.
         heartbeat_s: between signs of life; after six that are missing a trial counts as lost.
         on_trial: told of each trial that is complete from now on, whoever evaluated it.
+        canonical: a point to the one that stands for all points of the same network: only that is evaluated.
 
     Raises:
         BudgetUnmetError: nothing in the space fits.
@@ -84,7 +86,8 @@ def work(
     """
     if trials < 1 or not heartbeat_s > 0:
         raise MisuseError(f"{trials} trials and a heartbeat of {heartbeat_s} s: expected at least one, and above 0 s.")
-    worker = _Worker(study, Prices(load, study.plan.limit, study.plan.budget), evaluate, seed, heartbeat_s, on_trial)
+    prices = Prices(load, study.plan.limit, study.plan.budget, canonical)
+    worker = _Worker(study, prices, evaluate, seed, heartbeat_s, on_trial)
     try:
         with worker.heart.beating():
             return worker.run(trials, math.inf if seconds is None else time.monotonic() + seconds)

@@ -25,7 +25,7 @@ from mobilenets.data.batches import train_order
 from mobilenets.errors import CheckpointError, DivergedError
 from mobilenets.files import write_bytes
 from mobilenets.model import normalise
-from mobilenets.search.space import Point
+from mobilenets.search.points import Point
 from mobilenets.supernet.shared import SharedWeights
 from mobilenets.training import Recipe
 from mobilenets.training.interrupt import interruptible
@@ -48,6 +48,8 @@ class Sandwich:
         recipe: its `minutes` end the training; optimiser, mixing and dropout are SGD, none and none.
         steps: done.
         seconds: of training so far.
+        others_s: of these, for all networks but the largest.
+        loss: of the largest network, smoothed.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Sandwich:
         )
         self.objectives: dict[int, Objective] = {}
         self.precision = "fp32"
-        self.steps, self.seconds, self.loss = 0, 0.0, 0.0
+        self.steps, self.seconds, self.others_s, self.loss = 0, 0.0, 0.0, 0.0
 
     @property
     def fraction(self) -> float:
@@ -82,6 +84,11 @@ class Sandwich:
     def epochs(self) -> float:
         """Passes over the training images so far."""
         return self.steps * self.batch_size / len(self.train)
+
+    @property
+    def ratio(self) -> float:
+        """Time of a step, as a multiple of one of the largest network alone."""
+        return self.seconds / max(self.seconds - self.others_s, 1e-9)
 
     def run(
         self, path: Path | None = None, *, on_tick: Callable[[Tick], None] | None = None, checkpoint_s: float = 60.0
@@ -135,9 +142,10 @@ class Sandwich:
             said = self.shared.forward(self.shared.space.largest() | {"resolution": resolution}, normed)
             loss = objective.loss(said, images, targets)
             loss.backward()  # type: ignore[no-untyped-call]
-            told = _detached(said)
+            told, begin = _detached(said), time.perf_counter()
             for point in self._others(rng, resolution):
                 objective.imitation(self.shared.forward(point, normed), told).backward()  # type: ignore[no-untyped-call]
+        self.others_s += time.perf_counter() - begin
         self._check(float(loss.detach()))
         nn.utils.clip_grad_norm_([p for p in self.shared.parameters() if p.grad is not None], 5.0)
         self.optimizer.step()
@@ -184,7 +192,7 @@ class Sandwich:
             momentum = self.optimizer.state.get(value, {}).get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum/{key}"] = momentum.contiguous()
-        about = {"steps": self.steps, "seconds": self.seconds, "loss": self.loss}
+        about = {"steps": self.steps, "seconds": self.seconds, "others_s": self.others_s, "loss": self.loss}
         write_bytes(path, to_safetensors(tensors, metadata={"state": json.dumps(about)}))
 
     def restore(self, path: Path) -> None:
@@ -203,6 +211,7 @@ class Sandwich:
                     if (momentum := kept.get(f"momentum/{key}")) is not None:
                         self.optimizer.state[value]["momentum_buffer"] = momentum
             self.steps, self.seconds, self.loss = about["steps"], about["seconds"], about["loss"]
+            self.others_s = about["others_s"]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: the shared weights cannot be gone on with: {error}.") from error
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mobilenets.model import MobileNet
-from mobilenets.search.space import Point
+from mobilenets.search.points import Point
 from mobilenets.supernet.shared import SharedWeights
 from mobilenets.training import Recipe
 from mobilenets.training.objectives import Data, objective_for

@@ -17,7 +17,8 @@ from torch.func import functional_call
 from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
 from mobilenets.model import AnchorOutputs, MobileNet, build, with_info
-from mobilenets.search.space import Point, Space
+from mobilenets.search.points import Point
+from mobilenets.search.space import Space
 from mobilenets.table.rows import Network
 from mobilenets.training.objectives.boxes import begin_rare
 

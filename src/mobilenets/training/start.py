@@ -113,9 +113,7 @@ def begin_for(
         return start
     fresh = _anew(start)
     if set(predictors(start.model.nodes, start.model.ends[0])) <= fresh:
-        objects = [s.label.arrays() for s in folder.splits["train"] if isinstance(s.label, Boxes)]
-        corners, labels, _ = (np.concatenate(part) for part in zip(*objects, strict=True))
-        fitted = fit_anchors(network, corners, labels)
+        fitted = anchored(network, folder)
         if fitted != network:
             start = begin_from(fitted, folder.classes, weights, task=folder.task, seed=seed, note=lambda _: None)
             row = fitted.rows[-1]
@@ -126,6 +124,13 @@ def begin_for(
             )
     begin_rare(start.model, _anew(start))
     return start
+
+
+def anchored(network: Network, folder: Folder) -> Network:
+    """A detector with the anchors that overlap the training boxes most."""
+    objects = [s.label.arrays() for s in folder.splits["train"] if isinstance(s.label, Boxes)]
+    corners, labels, _ = (np.concatenate(part) for part in zip(*objects, strict=True))
+    return fit_anchors(network, corners, labels)
 
 
 def _anew(start: Start) -> set[str]:

@@ -1,0 +1,423 @@
+"""One sitting of a `search`: space, shared weights, study, and the rungs up to trained, proven files."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from mobilenets.adapting.learning import subset
+from mobilenets.adapting.timing import Clock, Costs
+from mobilenets.compression.quantize import quantize
+from mobilenets.data.cache import native_size
+from mobilenets.data.folder import Folder
+from mobilenets.errors import BudgetUnmetError
+from mobilenets.exports import Verification, export, sample_images
+from mobilenets.exports.whole import size_bytes
+from mobilenets.files import write_text
+from mobilenets.latency import Latency, time_artifact, time_networks
+from mobilenets.metrics import SPOKEN
+from mobilenets.model import MobileNet, load, save
+from mobilenets.prediction import evaluate_labelled, open_model
+from mobilenets.search import Plan, Point, Study, Trial, open_study, work
+from mobilenets.search.space import Space
+from mobilenets.searching.ladder import Rung
+from mobilenets.searching.state import State
+from mobilenets.supernet import Sandwich, SharedWeights, calibrated, scored
+from mobilenets.table import json as table_json
+from mobilenets.table.rows import BoxPredictor, Network
+from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
+from mobilenets.training.objectives import Data
+from mobilenets.training.recipe import Dense
+from mobilenets.training.start import anchored
+from mobilenets.training.state import load_state
+
+SHARED_UNTIL, STUDY_UNTIL, PROXY_UNTIL = 0.45, 0.58, 0.68
+"""Parts of the time by which shared weights, study and proxy trainings are to be over; the rest trains what is kept."""
+SHARED_LOAD = 2.0
+"""Load of the largest network that shares weights: what is far larger than the budget learns for nobody."""
+WANTED_LOAD = 1.25
+"""Load up to which networks are drawn in the training of shared weights, and evaluated in the study."""
+BASES = (1.0, 0.75, 0.5, 0.35, 0.25)
+"""Factors of the space's widths that are tried, the largest first, until half of the space is near the budget."""
+NEAR = 1.25
+DRAWS = 200
+"""Networks that are drawn to see how much a space takes."""
+RESOLUTIONS = 3
+"""Most resolutions of one search, the largest that the images show something new at: all share weights."""
+ENLARGE = 3
+"""At three times its size an image shows all there is."""
+CHECKED = 12
+"""Networks of the space that are measured to correct the latency table for it."""
+PROXIED = 6
+"""Networks that the study hands on."""
+MOST_TRIALS = 1_000_000
+TRIALS_WANTED, LEAST_SCORED, MOST_SCORED = 600, 200, 2000
+"""The validation images of a trial are as many as leave time for so many trials."""
+SHARED_LR, PROXY_LR, FULL_LR = 0.1, 0.1, 0.3
+"""Peak rates of classifiers, SGD at batch size 64."""
+CLOSING_S = 10.0
+"""Kept for export, verification and the last measurement of each network; scoring the file comes on top."""
+SCORED_PER_S = 800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A network that was trained to its end.
+
+    Attributes:
+        name: of its table.
+        model: trained.
+        artifact: its file.
+        verification: of the file; None of an int8 one that was given up for float.
+        latency: of the file.
+        met: whether the file is within the budget.
+        score: of the file, on test images where there are some, else on validation images.
+        images: that it was scored on.
+    """
+
+    name: str
+    model: MobileNet
+    artifact: Path
+    verification: Verification | None
+    latency: Latency
+    met: bool
+    score: float
+    images: int
+
+
+class Job:
+    """One sitting. What the run folder holds already is not done again."""
+
+    def __init__(self, run: Path, state: State, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher) -> None:
+        self.run, self.state, self.folder = run, state, folder
+        self.costs, self.clock, self.watcher = costs, clock, watcher
+        self.begun, self.spent_before = time.perf_counter(), state.spent_s
+        self.metric = SPOKEN[folder.task]
+        splits = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        self.closing_s = state.asked.keep * (CLOSING_S + splits / SCORED_PER_S)
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds used so far, over all sittings."""
+        return self.spent_before + time.perf_counter() - self.begun
+
+    def until_s(self, part: float) -> float:
+        """Seconds from now to a part of the time; never less than a few."""
+        return max(part * (3600 * self.state.asked.hours - self.closing_s) - self.spent_s, 3.0)
+
+    def keep_time(self) -> None:
+        """Write the state with the time used so far."""
+        self.state.spent_s = self.spent_s
+        self.state.write()
+
+    def prepare(self) -> None:
+        """The space, narrowed to the budget; the images; the shared weights, untrained."""
+        self.space = self._space()
+        size = max(int(value) for value in self.space.choices["resolution"])
+        self.train, self.val = load_splits(self.folder, size, self.watcher)
+        self.shared = SharedWeights(self.space, self.folder.classes, self.folder.task, seed=self.state.asked.seed)
+
+    def work(self) -> list[Found]:
+        """All rungs."""
+        self.learn_shared()
+        study = self.explore()
+        if not self.state.chosen:
+            self.choose(study)
+        self.proxy()
+        return [self.finish(name, model) for name, model in self.train_kept()]
+
+    # ------------------------------------------------------------------ the space
+
+    def _space(self) -> Space:
+        state, task, classes = self.state, self.folder.task, len(self.folder.classes)
+        task = "classify" if task == "multi-label" else task
+        if state.choices:
+            choices = {name: tuple(values) for name, values in state.choices.items()}
+            return Space(task, classes, choices, state.base, state.anchors)
+        resolutions = state.asked.resolutions or self._resolutions(task, classes)
+        space = self._based(Space.of(task, classes, resolutions=resolutions))
+        if task == "detect":
+            row = anchored(space.network(space.largest()), self.folder).rows[-1]
+            assert isinstance(row, BoxPredictor)
+            space = replace(space, anchors=(row.anchors, row.smallest, row.largest))
+        if (least := self.load(space)(space.smallest())) > 1:
+            raise BudgetUnmetError(
+                f"nothing fits {self.costs.budget.text}: the smallest network of the search space takes {least:.2f} "
+                "times that. Raise the budget, or give a smaller --resolution."
+            )
+        self._correct(space)
+        space = space.narrowed(self.load(space), SHARED_LOAD)
+        state.base, state.anchors = space.base, space.anchors
+        state.choices = {name: list(values) for name, values in space.choices.items()}
+        self.keep_time()
+        self.watcher.note(
+            f"search space: {space.size:.1e} networks, widths {space.base:g} of MobileNetV3-Large's, "
+            f"{', '.join(map(str, space.choices['resolution']))} px; the largest takes "
+            f"{self.load(space)(space.largest()):.1f} times the budget"
+        )
+        return space
+
+    def _resolutions(self, task: str, classes: int) -> tuple[int, ...]:
+        known = [int(value) for value in Space.of(task, classes).choices["resolution"]]
+        native_px = native_size(self.folder.splits["train"], max(known))
+        seen = [size for size in known if size <= ENLARGE * native_px] or known[:1]
+        return tuple(seen[-RESOLUTIONS:])
+
+    def _based(self, space: Space) -> Space:
+        """The widest space of which half is near the budget."""
+        for base in BASES:
+            space, rng = replace(space, base=base), Random(0)
+            load_ = self.load(space)
+            if statistics.median(load_(space.draw(rng)) for _ in range(DRAWS)) <= NEAR:
+                break
+        return space
+
+    def _correct(self, space: Space) -> None:
+        """Measure some networks that would be looked at: the table was not built from their like."""
+        if self.costs.table is None:
+            return
+        rng, near = Random(1), list[Network]()
+        load_ = self.load(space)
+        for _ in range(100 * CHECKED):
+            point = space.draw(rng)
+            if 0.5 <= load_(point) <= WANTED_LOAD:
+                near.append(space.network(point))
+            if len(near) == CHECKED:
+                break
+        if not near:
+            return
+        self.watcher.phase("measuring networks of the space", len(near))
+        found = self.timed(near)
+        ratios = [found[i].median_ms / self.costs.table.predict_ms(network) for i, network in enumerate(near)]
+        self.state.factor = self.costs.latency_factor = statistics.median(ratios)
+        self.state.error = statistics.median(abs(self.state.factor / ratio - 1) for ratio in ratios)
+        self.watcher.note(
+            f"the latency table is {self.state.error:.1%} off on {len(near)} networks of the space (median), after "
+            f"a correction by {self.state.factor:.2f}"
+        )
+
+    def timed(self, networks: Sequence[Network]) -> list[Latency]:
+        """Latencies of networks on the device, with random weights."""
+        clock = self.clock
+        return time_networks(
+            clock.device, networks, threads=clock.threads, precision=clock.precision, ending=clock.ending,
+            on_progress=self.watcher.advance,
+        )  # fmt: skip
+
+    def load(self, space: Space) -> Callable[[Point], float]:
+        """Cost over budget of a space's points, by prediction."""
+        return lambda point: self.costs.load(space.network(point))
+
+    # ------------------------------------------------------------------ shared weights and the study
+
+    def learn_shared(self) -> None:
+        """Train the weights that all networks of the space share; an interrupted training goes on."""
+        path, state = self.run / "shared.safetensors", self.state
+        if not state.shared_s:
+            state.shared_s = self.until_s(SHARED_UNTIL)
+            self.keep_time()
+        load_ = self.load(self.space)
+        training = Sandwich(
+            self.shared, self.recipe(state.shared_s, SHARED_LR), self.train, wanted=lambda p: load_(p) <= WANTED_LOAD
+        )
+        if path.is_file():
+            training.restore(path)
+        if training.fraction < 1.0:
+            self.watcher.phase("training shared weights")
+            training.run(path, on_tick=self.watcher.tick)
+            self.watcher.note(
+                f"shared weights: {training.steps} steps, {training.epochs:.1f} epochs, {training.seconds:.0f} s, "
+                f"{training.ratio:.2f} times the largest network's"
+            )
+
+    def recipe(self, seconds: float, lr: float) -> Recipe:
+        """How networks of the space are trained."""
+        if self.folder.task in ("detect", "segment"):
+            return Dense(minutes=seconds / 60, seed=self.state.asked.seed, layer_decay=1.0, head_first=0.0)
+        return Recipe(minutes=seconds / 60, lr=lr, low_resolution=1.0, seed=self.state.asked.seed)
+
+    def explore(self) -> Study:
+        """Look at networks by shared weights until the study is over."""
+        state, asked = self.state, self.state.asked
+        study = open_study(asked.study or self.run / "study.log", plan_of(self))
+        if state.chosen:
+            return study
+        val = self._fewer()
+        seconds = self.until_s(STUDY_UNTIL)
+        self.watcher.phase("scoring networks by shared weights")
+        begin = time.perf_counter()
+
+        def told(trial: Trial) -> None:
+            spent = time.perf_counter() - begin
+            done = len(study.completed) / asked.trials if asked.trials else spent / seconds
+            self.watcher.advance(round(1000 * min(1.0, done)), 1000)
+            state.rungs[f"shared {self.space.network(trial.point).name}"] = trial.accuracy
+
+        worked = work(
+            study, self.load(self.space), lambda point: scored(self.shared, point, self.train, val),
+            trials=asked.trials or MOST_TRIALS, seconds=None if asked.trials else seconds, seed=asked.seed,
+            on_trial=told, canonical=self.space.canonical,
+        )  # fmt: skip
+        state.explored_s += worked.seconds
+        self.keep_time()
+        self.watcher.note(
+            f"{len(study.trials())} networks scored in {worked.seconds:.0f} s; the searcher's own share is "
+            f"{worked.share:.1%}"
+        )
+        return study
+
+    def _fewer(self) -> Data:
+        """Validation images for the trials, as many as the time allows."""
+        state, n = self.state, len(self.val)
+        order = np.random.default_rng(0).permutation(n)
+        if not state.scored:
+            few = subset(self.val, np.sort(order[:LEAST_SCORED]))
+            point = self.space.draw(Random(2))
+            begin = time.perf_counter()
+            calibrated(self.shared, point, self.train)
+            fixed_s = time.perf_counter() - begin
+            begin = time.perf_counter()
+            scored(self.shared, point, self.train, few)
+            each_s = max(time.perf_counter() - begin - fixed_s, 1e-3) / len(few)
+            afford = (self.until_s(STUDY_UNTIL) / TRIALS_WANTED - fixed_s) / each_s
+            state.scored = int(min(n, MOST_SCORED, max(LEAST_SCORED, afford)))
+            self.keep_time()
+        return subset(self.val, np.sort(order[: state.scored]))
+
+    def choose(self, study: Study) -> None:
+        """The best of the study that measure within the budget go on to the next rung."""
+        by_name: dict[str, Trial] = {}
+        for trial in _ranked(study):
+            by_name.setdefault(self.space.network(trial.point).name, trial)
+        names = [name for name, trial in by_name.items() if trial.load <= 1.0][: 2 * PROXIED]
+        if not names:
+            raise BudgetUnmetError(
+                f"no network within {self.costs.budget.text} was looked at: raise the budget, or give the search more "
+                "--hours."
+            )
+        networks = [self.space.network(by_name[name].point) for name in names]
+        if self.costs.budget.latency_ms is not None:
+            self.watcher.phase("measuring the best", len(names))
+            found = self.timed(networks)
+            self.state.measured_ms = {name: value.median_ms for name, value in zip(names, found, strict=True)}
+        fits = [name for name, net in zip(names, networks, strict=True) if self.met(net)] or names[:1]
+        self.state.chosen = {name: by_name[name].point for name in fits[:PROXIED]}
+        self.keep_time()
+
+    def met(self, network: Network) -> bool:
+        """Whether a network is within the budget, by measurement where there is one."""
+        measured = self.state.measured_ms.get(network.name)
+        if measured is None:
+            return self.costs.load(network) <= 1.0
+        return self.costs.measured(network, measured, self.clock.file_bytes(network))[1] <= 1.0
+
+    # ------------------------------------------------------------------ trainings
+
+    def folder_of(self, name: str) -> Path:
+        """Where all of one network is kept."""
+        return self.run / "networks" / name
+
+    def proxy(self) -> None:
+        """A few minutes of training for each chosen network, from its shared weights."""
+        names = list(self.state.chosen)
+        missing = [name for name in names if name not in self.state.rung("proxy")]
+        if len(names) <= self.state.asked.keep:
+            return
+        for i, name in enumerate(missing):
+            seconds = self.until_s(PROXY_UNTIL) / (len(missing) - i)
+            self.watcher.phase(f"proxy training {names.index(name) + 1} of {len(names)}: {name}")
+            model = calibrated(self.shared, self.state.chosen[name], self.train)
+            training = Training(model, self.recipe(seconds, PROXY_LR), self.train, self.val)
+            trained = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
+            save(trained, self.folder_of(name) / "proxy.safetensors")
+            self.told("proxy", name, training.best_score)
+
+    def told(self, rung: Rung, name: str, score: float) -> None:
+        """Keep a score."""
+        self.state.rungs[f"{rung} {name}"] = score
+        self.keep_time()
+        before = self.state.rung("shared").get(name)
+        by = "" if before is None else f" (shared weights: {before:.1%})"
+        took = f", {self.state.measured_ms[name]:.2f} ms" if name in self.state.measured_ms else ""
+        self.watcher.note(f"{rung}: {name} {self.metric} {score:.1%}{by}{took}")
+
+    def kept(self) -> list[str]:
+        """Names of the networks that are trained to their end, best first."""
+        by_proxy = self.state.rung("proxy")
+        ranked = sorted(self.state.chosen, key=lambda name: -by_proxy.get(name, 0.0))
+        return ranked[: self.state.asked.keep]
+
+    def train_kept(self) -> list[tuple[str, MobileNet]]:
+        """The rest of the time for what is kept; each in a run folder of its own, an interrupted one goes on."""
+        names = self.kept()
+        if not self.state.full_s:
+            self.state.full_s = self.until_s(1.0) / len(names)
+            self.keep_time()
+        found = []
+        for name in names:
+            run = self.folder_of(name) / "train"
+            run.mkdir(parents=True, exist_ok=True)
+            write_text(run.parent / "table.json", table_json.dumps(self.space.network(self.state.chosen[name])))
+            if name in self.state.rung("full") and (run / "best.safetensors").is_file():
+                found.append((name, load(run / "best.safetensors")))
+                continue
+            before = self.folder_of(name) / "proxy.safetensors"
+            model = load(before) if before.is_file() else calibrated(self.shared, self.state.chosen[name], self.train)
+            training = Training(model, self.recipe(self.state.full_s, FULL_LR), self.train, self.val)
+            if (run / STATE).is_file():
+                load_state(training, run / STATE, note=self.watcher.note)
+            found.append((name, execute(training, run, self.watcher)))
+            self.told("full", name, training.best_score)
+        return found
+
+    # ------------------------------------------------------------------ files
+
+    def finish(self, name: str, model: MobileNet) -> Found:
+        """Checkpoint and file of a trained network, proven, timed and scored."""
+        folder, asked = self.folder_of(name), self.state.asked
+        self.watcher.phase(f"exporting and verifying {name}")
+        save(model, folder / "model.safetensors")
+        artifact, verification = folder / "model.onnx", None
+        if asked.precision == "int8":
+            made = quantize(
+                folder / "model.safetensors", asked.data, minutes=1.0, out=folder / "quantize", seed=asked.seed,
+                overwrite=True, watcher=self.watcher,
+            )  # fmt: skip
+            artifact, verification = made.artifact, made.verification
+        else:
+            images = sample_images(model, [sample.path for sample in self.folder.splits["val"]])
+            verification = export(model, artifact, images=images, precision=asked.precision)
+        latency = time_artifact(self.clock.device, artifact, threads=asked.threads, seconds=3.0)
+        split = "test" if "test" in self.folder.splits else "val"
+        self.watcher.phase(f"scoring {name} on {split} images")
+        scored_ = evaluate_labelled(open_model(artifact), self.folder.splits[split], on_progress=self.watcher.advance)
+        limits = self.costs.budget
+        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
+        large = limits.file_bytes is not None and size_bytes(artifact) > limits.file_bytes
+        met = not slow and not large
+        return Found(name, model, artifact, verification, latency, met, scored_.metric, scored_.images)
+
+
+def plan_of(job: Job) -> Plan:
+    """What the workers of a study must agree on."""
+    asked = job.state.asked
+    return Plan(
+        job.space.choices, objective=asked.objective, searcher=asked.searcher, budget=job.costs.budget.text,
+        exponent=asked.exponent, most_load=WANTED_LOAD,
+    )  # fmt: skip
+
+
+def _ranked(study: Study) -> list[Trial]:
+    """Trials, those first that the objective likes best."""
+    plan, trials = study.plan, study.trials()
+    if plan.objective == "front":
+        front = {trial.number for trial in study.front()}
+        return sorted(trials, key=lambda t: (t.number not in front, -t.accuracy))
+    exponent = plan.exponent if plan.objective == "reward" else 0.0
+    return sorted(trials, key=lambda t: -t.accuracy * t.load**exponent)

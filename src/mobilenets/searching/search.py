@@ -1,0 +1,213 @@
+"""`search`: what is asked is checked, a run folder is made or found again, the work begins."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from mobilenets.adapting.timing import Clock, Costs
+from mobilenets.costs import parse_budget
+from mobilenets.data.folder import open_folder
+from mobilenets.doctor import glance
+from mobilenets.errors import MisuseError, MobileNetsError
+from mobilenets.exports.shipping import ending_of
+from mobilenets.files import run_folder
+from mobilenets.latency import device as device_named
+from mobilenets.latency import table_for
+from mobilenets.metrics import Task
+from mobilenets.model import MobileNet, load
+from mobilenets.precision import Precision
+from mobilenets.search import Objective, Searcher
+from mobilenets.search.reward import MNASNET
+from mobilenets.searching.job import Job
+from mobilenets.searching.reporting import write_report
+from mobilenets.searching.state import NAME, Asked, State
+from mobilenets.training import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What `search` gives back.
+
+    Attributes:
+        model: the most accurate network within the budget, trained; None of a worker, which only fills the study.
+        artifact: its exported file.
+        report: what `report.json` holds.
+        folder: the run folder.
+    """
+
+    model: MobileNet | None
+    artifact: Path | None
+    report: dict[str, Any]
+    folder: Path
+
+
+def search(
+    data: str | Path,
+    budget: str | Sequence[str],
+    *,
+    hours: float = 2.0,
+    out: str | Path | None = None,
+    task: Task | None = None,
+    resolutions: Sequence[int] = (),
+    device: str = "local",
+    precision: Precision = "fp32",
+    threads: int = 1,
+    searcher: Searcher = "evolution",
+    objective: Objective = "reward",
+    exponent: float = MNASNET,
+    keep: int = 1,
+    study: str = "",
+    trials: int = 0,
+    shared: str | Path | None = None,
+    worker: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Search:
+    """Architecture search on the user's images, for the user's device and budget.
+
+    Weights that all networks of the space share are trained first (once-for-all, arXiv 1908.09791); by them many
+    networks are scored, proposed by `searcher` (MnasNet's reward, arXiv 1807.11626; MobileNetV3, arXiv 1905.02244);
+    the best are measured, trained a few minutes, and those that are kept are trained to the end, exported and proven.
+
+    Args:
+        data: labelled images, images with boxes, or images with masks: see `open_folder`.
+        budget: such as "5ms", "2MB", "50MMACs", "1.5Mparams", "900KB-ram"; several hold together.
+        hours: wall-clock time for all of it.
+        out: run folder; None takes the next free runs/searchN.
+        task: `detect` or `segment`, where the data have both boxes and masks; else it is found from the data.
+        resolutions: of the input image in pixels; none takes up to three at which the images show something new.
+        device: where latency is measured: `local`, `ssh:user@host`, `browser`.
+        precision: of the artifacts.
+        threads: threads of the artifacts' runtime.
+        searcher: `evolution` (regularized, arXiv 1802.01548), `tpe`, `nsga2`, `random`.
+        objective: `reward` (ACC x load^exponent), `hard` (the accuracy of what meets the budget) or `front` (both).
+        exponent: of the reward: -0.07 (MnasNet), -0.15 (V3-Small).
+        keep: networks that are trained to the end.
+        study: where workers share one study: a file on a common disk, or postgresql://USER:PASSWORD@HOST/DATABASE.
+        trials: that the study shall have, over all workers; 0 for as many as there is time for.
+        shared: shared weights of an earlier or another worker's run of the same search: a `shared.safetensors`.
+        worker: only score networks for the study; another run of the same command without it ends the search.
+        seed: of everything.
+        resume: go on with the interrupted run in `out`.
+        overwrite: write into a folder that exists.
+        watcher: told about progress.
+
+    Raises:
+        BudgetFormatError: a budget that cannot be read.
+        BudgetUnmetError: nothing in the space fits.
+        DataError: images or labels that cannot be used.
+        MisuseError: wrong arguments, or a study that was begun otherwise.
+        StudyError: the study's database does not answer.
+        VerificationError: an exported file disagrees with its model.
+    """
+    watcher = watcher or Watcher()
+    limits, where = parse_budget(budget), device_named(device)
+    budgets = (budget,) if isinstance(budget, str) else tuple(budget)
+    asked = Asked(
+        str(Path(data).resolve()), budgets, hours, task, tuple(sorted(resolutions)), device, precision, threads,
+        searcher, objective, exponent, keep, str(study), trials, seed,
+    )  # fmt: skip
+    _check(asked, worker, shared)
+    folder = open_folder(data, seed=seed, task=task)  # bad data is refused before anything is measured or written
+    clock = Clock(where, threads, "int8" if precision == "int8" else "fp32", ending_of(folder.task))
+    if resume:
+        run, state = _resumed(out, asked)
+        if (run / "report.json").is_file():
+            watcher.note(f"{run} is finished already.")
+            return _finished(run)
+    else:
+        run = run_folder(out, "search", overwrite=overwrite)
+        _clear(run)
+        state = State(run / NAME, asked)
+        if shared is not None:
+            shutil.copyfile(shared, run / "shared.safetensors")
+        state.write()
+    watcher.started(run)
+    try:
+        costs = Costs(limits, precision, None, state.factor)
+        if limits.latency_ms is not None:
+            watcher.phase("latency table of this device")
+            costs.table = table_for(
+                where, task=folder.task, threads=threads, precision=clock.precision, ending=clock.ending,
+                on_progress=watcher.advance,
+            )  # fmt: skip
+        folder = open_folder(data, seed=seed, split_file=run / "split.json", task=task)
+        for remark in glance(folder) if not resume else ():
+            watcher.note(remark)
+        job = Job(run, state, folder, costs, clock, watcher)
+        job.prepare()
+    except MobileNetsError:
+        if not state.shared_s:  # nothing that could be gone on with: the same --out must be free for the next try
+            _clear(run)
+            with contextlib.suppress(OSError):
+                run.rmdir()
+        raise
+    try:
+        if worker:
+            job.learn_shared()
+            done = job.explore().trials()
+            return Search(None, None, {"verb": "search", "worker": True, "trials": len(done)}, run)
+        found = job.work()
+        return _result(run, write_report(job, found))
+    except KeyboardInterrupt:
+        line = shlex.join(["mobilenets", *asked.arguments(), "--out", str(run), "--resume"])
+        watcher.note(f"interrupted: go on with {line}")
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            job.keep_time()
+
+
+def _check(asked: Asked, worker: bool, shared: str | Path | None) -> None:
+    pairs = (("precision", Precision), ("searcher", Searcher), ("objective", Objective))
+    for name, known in pairs:
+        if (value := getattr(asked, name)) not in get_args(known):
+            raise MisuseError(f"`{name}` (={value!r}) must be one of {', '.join(get_args(known))}.")
+    if not asked.hours > 0:
+        raise MisuseError(f"`hours` (={asked.hours}) must be above 0.")
+    for name, least in (("threads", 1), ("keep", 1), ("seed", 0), ("trials", 0)):
+        if (value := getattr(asked, name)) < least:
+            raise MisuseError(f"`{name}` (={value}) must be at least {least}.")
+    if wrong := [size for size in asked.resolutions if size < 32 or size % 32]:
+        raise MisuseError(f"`resolutions` (={wrong[0]}) must be a multiple of 32: the networks' total stride is 32.")
+    if asked.searcher == "nsga2" and asked.objective != "front":
+        raise MisuseError("`searcher` nsga2 looks for a front: give it the objective front.")
+    if worker and not asked.study:
+        raise MisuseError("a worker needs the study that it works for: give --study.")
+    if shared is not None and not Path(shared).is_file():
+        raise MisuseError(f"no such file: {shared}. It is the shared.safetensors of a run of the same search.")
+
+
+def _resumed(out: str | Path | None, asked: Asked) -> tuple[Path, State]:
+    if out is None:
+        raise MisuseError("--resume needs --out: the run folder to go on with.")
+    run = Path(out)
+    return run, State.read(run, asked)
+
+
+def _finished(run: Path) -> Search:
+    return _result(run, json.loads((run / "report.json").read_text(encoding="utf-8")))
+
+
+def _result(run: Path, report: dict[str, Any]) -> Search:
+    best = report["result"]
+    return Search(load(best["checkpoint"]), Path(best["artifact"]), report, run)
+
+
+def _clear(run: Path) -> None:
+    """Remove what an earlier run left under the names that this one writes."""
+    for name in (NAME, "split.json", "report.json", "front.png", "study.log", "study.log.lock", "shared.safetensors"):
+        (run / name).unlink(missing_ok=True)
+    for folder in (run / "networks").glob("searched_*"):
+        shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        (run / "networks").rmdir()

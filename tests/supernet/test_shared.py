@@ -1,0 +1,146 @@
+"""Weights shared by a space: what a network takes, what training moves, what a stop leaves."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mobilenets.data.cache import Squares
+from mobilenets.errors import CheckpointError
+from mobilenets.model import AnchorOutputs
+from mobilenets.search.space import Space
+from mobilenets.supernet import Sandwich, SharedWeights, calibrated, scored
+from mobilenets.training import Recipe
+
+CLASSES = ("bee", "cat", "dog")
+
+
+def small(task: str, resolution: int = 64, load: float = 4e6) -> Space:
+    """A space that tests can afford."""
+    from mobilenets.costs import cost
+
+    space = Space.of(task, len(CLASSES), base=0.25, resolutions=(resolution,))
+    return space.narrowed(lambda point: cost(space.network(point)).macs / load, 1.0)
+
+
+def bright(count: int, seed: int = 0) -> Squares:
+    """Images whose brightness is their class, 64 px."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    images = (labels[:, None, None, None] * 80 + rng.integers(0, 60, (count, 64, 64, 3))).astype(np.uint8)
+    return Squares(images, labels.astype(np.int64), ())
+
+
+@pytest.mark.parametrize("task", ["classify", "detect", "segment"])
+def test_a_network_computes_with_shared_weights_what_its_copy_computes(task: str):
+    space = small(task, 128 if task == "detect" else 64, 20e6)
+    shared, rng = SharedWeights(space, CLASSES, task), random.Random(1)
+    images = torch.rand(4, 3, *[int(space.choices["resolution"][0])] * 2)
+    for point in (space.largest(), space.smallest(), *(space.draw(rng) for _ in range(6))):
+        said, copied = shared.forward(point, images), shared.model(point).train()(images)
+        for a, b in zip(_parts(said), _parts(copied), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def _parts(out: torch.Tensor | AnchorOutputs) -> tuple[torch.Tensor, ...]:
+    return (out,) if isinstance(out, torch.Tensor) else tuple(out)
+
+
+def test_a_narrower_network_has_the_first_channels_and_the_middle_of_the_kernels():
+    space = small("classify", load=1e9)
+    shared = SharedWeights(space, CLASSES, "classify")
+    wide = space.largest()
+    narrow = wide | {"stage2.width": 0.5, "stage2.kernel": 3, "stage2.expand": 2}
+    large, little = shared.model(wide).state_dict(), shared.model(narrow).state_dict()
+    key = "row04.expand.conv.weight"  # stage 2 after the stem and two blocks of stage 1
+    out, enter = little[key].shape[:2]
+    torch.testing.assert_close(little[key], large[key][:out, :enter])
+    key = "row04.depthwise.conv.weight"  # the matrices begin as identity: the middle as it is
+    torch.testing.assert_close(little[key], large[key][:out, :, 2:-2, 2:-2])
+
+
+def test_a_learned_matrix_makes_the_smaller_kernel():
+    space = small("classify", load=1e9)
+    shared = SharedWeights(space, CLASSES, "classify")
+    point = space.largest() | {"stage2.kernel": 5}
+    place = "stage2.block1.bottleneck.depthwise.conv.weight"
+    with torch.no_grad():
+        shared.tensors[f"{place}.to5"].mul_(2)
+    taken = shared.model(point).state_dict()["row04.depthwise.conv.weight"]
+    torch.testing.assert_close(taken, 2 * shared.tensors[place].detach()[..., 1:-1, 1:-1])
+
+
+def test_all_networks_of_a_narrowed_space_find_their_weights():
+    # where a stage may be left out the next one reads the wider channels before it
+    space, rng = small("classify", load=3e6), random.Random(5)
+    shared = SharedWeights(space, CLASSES, "classify")
+    for _ in range(40):
+        shared.model(space.draw(rng))
+
+
+def test_every_network_of_the_sandwich_learns():
+    space, train, val = small("classify", 32, 2e6), bright(160), bright(90, seed=1)
+    shared = SharedWeights(space, CLASSES, "classify", seed=1)
+    points = (space.largest(), space.smallest())
+    before = [scored(shared, point, train, val) for point in points]
+    training = Sandwich(shared, Recipe(minutes=60.0, lr=0.05, batch_size=32, warmup=0.0), train)
+    for _ in range(25):
+        training.step()
+        training.seconds += 1.0
+    after = [scored(shared, point, train, val) for point in points]
+    assert all(score > 0.8 for score in after), (before, after)
+    assert training.steps == 25 and training.loss < 1.0
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path):
+    space, train = small("classify", 32, 2e6), bright(64)
+    recipe = Recipe(minutes=60.0, lr=0.05, batch_size=16)
+
+    def begun() -> Sandwich:
+        return Sandwich(SharedWeights(space, CLASSES, "classify"), recipe, train)
+
+    whole, first, second = begun(), begun(), begun()
+    for _ in range(4):
+        whole.step()
+    for _ in range(2):
+        first.step()
+    first.save(tmp_path / "shared.safetensors")
+    second.restore(tmp_path / "shared.safetensors")
+    for _ in range(2):
+        second.step()
+    for name, tensor in whole.shared.tensors.items():
+        assert torch.equal(tensor, second.shared.tensors[name]), name
+
+
+def test_ctrl_c_leaves_a_state(tmp_path: Path):
+    import os
+    import signal
+
+    path = tmp_path / "shared.safetensors"
+    training = Sandwich(
+        SharedWeights(small("classify", 32, 2e6), CLASSES, "classify"),
+        Recipe(minutes=60.0, batch_size=16, precision="fp32"), bright(64),
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        training.run(path, on_tick=lambda tick: os.kill(os.getpid(), signal.SIGINT))
+    assert path.is_file() and training.steps == 1
+
+
+def test_weights_of_another_space_are_refused(tmp_path: Path):
+    train, recipe = bright(64), Recipe(minutes=1.0, batch_size=16)
+    one = Sandwich(SharedWeights(small("classify", 32, 2e6), CLASSES, "classify"), recipe, train)
+    one.save(tmp_path / "a.safetensors")
+    other = Sandwich(SharedWeights(small("classify", 32, 1e9), CLASSES, "classify"), recipe, train)
+    with pytest.raises(CheckpointError, match="cannot be gone on with"):
+        other.restore(tmp_path / "a.safetensors")
+
+
+def test_scoring_estimates_batch_norm_anew():
+    space, train = small("classify", 32, 2e6), bright(64)
+    shared = SharedWeights(space, CLASSES, "classify")
+    norm = calibrated(shared, space.smallest(), train).get_submodule("row01.conv.bn")
+    assert float(norm.running_var.sub(1).abs().max()) > 0.01
