@@ -92,12 +92,13 @@ class Proposer:
         self._population = population
         self._sample = sample
         self._space = distributions(choices)
+        # every trial sets every choice: there is nothing to infer from trials, which takes long when they are many
+        self._open = {name: values for name, values in self._space.items() if not values.single()}
         self._study = optuna.create_study(directions=list(directions))
         self._storage = self._study._storage
         # the one trial that is asked about, again and again; what is learnt is added beside it
         self._trial_id = self._storage.create_new_trial(self._study._study_id)
         self._trial: Any = None
-        self._relative: Mapping[str, Any] = {}
         self.seed(0)
 
     @property
@@ -148,11 +149,10 @@ class Proposer:
         trial.system_attrs = {}
         self._trial = trial
         self._sampler.before_trial(self._study, trial)
-        self._relative = self._sampler.infer_relative_search_space(self._study, trial)
 
     def ask(self) -> Point:
         """A point, stored nowhere; ask again for another."""
-        relative = self._sampler.sample_relative(self._study, self._trial, self._relative)
+        relative = self._sampler.sample_relative(self._study, self._trial, self._open)
         return {
             name: relative[name]
             if name in relative
