@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ def own_times_ms(path: Path, searcher: Searcher, objective: Objective) -> list[f
         return accuracy(point)
 
     work(study, load, evaluate, trials=BEFORE + TRIALS + 1, seed=2)
-    return [(later[0] - earlier[1]) * 1e3 for earlier, later in zip(marks, marks[1:], strict=False)]
+    return [(later[0] - earlier[1]) * 1e3 for earlier, later in itertools.pairwise(marks)]
 
 
 def load(point: Point) -> float:

@@ -210,12 +210,12 @@ def _ledger(storage: str | Path, name: str, *, create: bool) -> Ledger:
 
 def _settings(plan: Plan) -> dict[str, Any]:
     choices = {name: list(chosen) for name, chosen in plan.choices.items()}
-    return asdict(plan) | {"choices": choices, "most_load": plan.limit}
+    return asdict(plan) | {"choices": choices}
 
 
 def _differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
     flat = [_flat(theirs), _flat(mine)]
-    names = sorted(set(flat[0]) | set(flat[1]))
+    names = flat[0] | flat[1]
     return [f"{n} {flat[0].get(n)} there, {flat[1].get(n)} here" for n in names if flat[0].get(n) != flat[1].get(n)]
 
 
