@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -58,4 +59,4 @@ def load(point: Point) -> float:
 
 def accuracy(point: Point) -> float:
     """Grows with every width, less and less."""
-    return sum(float(value) ** 0.5 for value in point.values()) / (1.25**0.5 * len(point))
+    return sum(math.sqrt(float(value)) for value in point.values()) / (math.sqrt(1.25) * len(point))
