@@ -64,9 +64,9 @@ def test_values_are_in_order_of_what_they_cost(task: str):
         if name.endswith(".act") or name == "head.kind":
             continue
         counted = [cost(space.network(largest | {name: value})) for value in values]
-        for less, more in pairwise(counted):
-            # a deeper or wider stage never costs less; a squeeze adds parameters and hardly a multiplication
-            assert less.params + less.macs < more.params + more.macs, name
+        sums = [each.params + each.macs for each in counted]
+        # rounding to 8 channels may make two widths one
+        assert all(less <= more for less, more in pairwise(sums)) and sums[0] < sums[-1], name
 
 
 def test_equal_tables_have_one_canonical_point():

@@ -7,13 +7,14 @@ claims, so workers that claim the same point, or one more than is wanted, agree 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -154,7 +155,7 @@ def open_journal(path: Path, *, create: bool = True) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_journal_lock(path)))
+        return JournalStorage(_backend(path))
     except OSError as error:
         raise MisuseError(f"the study {path} cannot be opened: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError, AssertionError):
@@ -163,52 +164,51 @@ def open_journal(path: Path, *, create: bool = True) -> BaseStorage:
         ) from None
 
 
-def _journal_lock(path: Path) -> FileLock | JournalFileOpenLock:
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:  # Windows
-        return JournalFileOpenLock(str(path))
-    return FileLock(path)
+class Journal(JournalFileBackend):  # type: ignore[misc]
+    """Optuna's journal under flock, which is gone with its process and, on NFS and its like, held across machines.
 
-
-class FileLock:
-    """flock on a file beside the journal: gone with its process, and on NFS and its like held across machines.
-
-    Optuna's own locks are files that a killed worker leaves behind; the others then wait for half a minute.
+    Optuna's own locks are files that a killed worker leaves behind; the others then wait for half a minute. What a
+    worker that died while writing left without an end is cut off. Only results are worth waiting for the disk.
     """
 
     def __init__(self, path: Path) -> None:
-        self._journal = path
-        self._path = path.with_name(f"{path.name}.lock")
-        self._handle = -1
+        super().__init__(str(path))
+        self._path = path
 
-    def acquire(self) -> bool:
-        """Wait for the lock; then cut off what a worker that died while writing left without an end."""
-        import fcntl
-
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            _cut_torn_line(self._journal)
-        except BaseException:
-            os.close(handle)
-            raise
-        self._handle = handle
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        os.close(self._handle)
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines, all of them or none."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with _locked(self._path.with_name(f"{self._path.name}.lock")), self._path.open("rb+", buffering=0) as journal:
+            _cut_torn_line(journal)
+            journal.seek(0, os.SEEK_END)
+            journal.write(lines)
+            if any("values" in log for log in logs):
+                os.fsync(journal.fileno())
 
 
-def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as journal:
-        end = journal.seek(0, os.SEEK_END)
-        if end == 0:
-            return
-        journal.seek(end - 1)
-        if journal.read(1) == b"\n":
-            return
-        journal.seek(max(0, end - 2**20))
-        tail = journal.read()
-        journal.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _cut_torn_line(journal: BinaryIO) -> None:
+    end = journal.seek(0, os.SEEK_END)
+    start = max(0, end - 2**20)
+    journal.seek(max(0, end - 1))
+    if journal.read(1) in (b"", b"\n"):
+        return
+    journal.seek(start)
+    journal.truncate(start + journal.read().rfind(b"\n") + 1)
+
+
+def _backend(path: Path) -> JournalFileBackend:
+    if importlib.util.find_spec("fcntl"):
+        return Journal(path)
+    return JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))  # Windows

@@ -10,7 +10,7 @@ import copy
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -18,8 +18,12 @@ from optuna.trial import TrialState, create_trial
 
 from mobilenets.search.evolution import fittest
 from mobilenets.search.points import Choices, Point, Value, mutated
+from mobilenets.search.reward import pareto_front
+from mobilenets.search.study import Searcher
 
-Searcher = Literal["evolution", "tpe", "nsga2", "random"]
+NAME = "search"
+TPE_SEES = 150  # latest trials: its time grows with their number, and it gives old ones little weight
+TPE_BEST = 25  # all that it ever counts among the good
 
 
 class RegularizedEvolution(optuna.samplers.BaseSampler):  # type: ignore[misc]
@@ -92,12 +96,12 @@ class Proposer:
         self._population = population
         self._sample = sample
         self._space = distributions(choices)
-        self._study = optuna.create_study(directions=list(directions))
-        self._storage = self._study._storage
-        # the one trial that is asked about, again and again; what is learnt is added beside it
-        self._trial_id = self._storage.create_new_trial(self._study._study_id)
+        # every trial sets every choice: there is nothing to infer from trials, which takes long when they are many
+        self._open = {name: values for name, values in self._space.items() if not values.single()}
+        self._directions = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
+        self._told: list[Any] = []
+        self._open_study()
         self._trial: Any = None
-        self._relative: Mapping[str, Any] = {}
         self.seed(0)
 
     @property
@@ -116,6 +120,12 @@ class Proposer:
         self._sampler = self._built(seed)
         self.begin()
 
+    def _open_study(self) -> None:
+        self._storage = optuna.storages.InMemoryStorage()
+        self._study_id = self._storage.create_new_study(self._directions, NAME)
+        # the one trial that is asked about, again and again; what is learnt is added beside it
+        self._trial_id = self._storage.create_new_trial(self._study_id)
+
     def _built(self, seed: int) -> Any:
         match self._searcher:
             case "evolution":
@@ -123,7 +133,7 @@ class Proposer:
             case "tpe":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+                    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=False)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=self._population)
             case "random":
@@ -140,19 +150,37 @@ class Proposer:
         """
         trial = create_trial(params=point, distributions=self._space, values=list(values), system_attrs=dict(marks))
         trial.datetime_complete = completed
-        self._storage.create_new_trial(self._study._study_id, template_trial=trial)
+        self._told.append(trial)
+        if self._searcher == "tpe" and len(self._told) > 2 * TPE_SEES:
+            self._told = self._worth_seeing()
+            self._open_study()
+            told = self._told
+        else:
+            told = [trial]
+        for one in told:
+            self._storage.create_new_trial(self._study_id, template_trial=one)
+
+    def _worth_seeing(self) -> list[Any]:
+        """The latest, and of those before the best: TPE tells these from the rest."""
+        before = self._told[:-TPE_SEES]
+        if len(self._directions) == 1:
+            best = sorted(before, key=lambda trial: -trial.values[0])[:TPE_BEST]
+        else:
+            best = pareto_front(before, lambda trial: (trial.values[0], trial.values[1]))
+        return best + self._told[-TPE_SEES:]
 
     def begin(self) -> None:
         """A new point is wanted."""
         trial = copy.copy(self._storage.get_trial(self._trial_id))
         trial.system_attrs = {}
         self._trial = trial
+        # a study remembers the trials it was asked for first
+        self._study = optuna.load_study(study_name=NAME, storage=self._storage, sampler=self._sampler)
         self._sampler.before_trial(self._study, trial)
-        self._relative = self._sampler.infer_relative_search_space(self._study, trial)
 
     def ask(self) -> Point:
         """A point, stored nowhere; ask again for another."""
-        relative = self._sampler.sample_relative(self._study, self._trial, self._relative)
+        relative = self._sampler.sample_relative(self._study, self._trial, self._open)
         return {
             name: relative[name]
             if name in relative

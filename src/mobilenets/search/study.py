@@ -83,24 +83,25 @@ class Study:
     def __init__(self, ledger: Ledger, plan: Plan) -> None:
         self.ledger = ledger
         self.plan = plan
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was read; the next `refresh` reads it again."""
         self.completed: dict[int, Trial] = {}
         self.known: dict[Key, int] = {}
         self.running: list[Any] = []
-        self.lost = 0
+        self._settled = 0  # up to this number all trials are over and read
 
     def refresh(self, learn: Callable[[Trial, Any], None] | None = None) -> list[Any]:
         """Read what happened since; `learn` is told of each new result. All trials of the storage, by number."""
         trials = self.ledger.trials()
-        self.running, self.lost = [], 0
-        for stored in trials:
-            match stored.state.name:
-                case "COMPLETE":
-                    if stored.number not in self.completed:
-                        self._add(stored, learn)
-                case "RUNNING":
-                    self.running.append(stored)
-                case "FAIL":
-                    self.lost += 1
+        self.running = []
+        for stored in trials[self._settled :]:
+            if stored.state.name == "RUNNING":
+                self.running.append(stored)
+            elif stored.state.name == "COMPLETE" and stored.number not in self.completed:
+                self._add(stored, learn)
+        self._settled = self.running[0].number if self.running else len(trials)
         return trials
 
     def _add(self, stored: Any, learn: Callable[[Trial, Any], None] | None) -> None:
@@ -209,12 +210,12 @@ def _ledger(storage: str | Path, name: str, *, create: bool) -> Ledger:
 
 def _settings(plan: Plan) -> dict[str, Any]:
     choices = {name: list(chosen) for name, chosen in plan.choices.items()}
-    return asdict(plan) | {"choices": choices, "most_load": plan.limit}
+    return asdict(plan) | {"choices": choices}
 
 
 def _differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
     flat = [_flat(theirs), _flat(mine)]
-    names = sorted(set(flat[0]) | set(flat[1]))
+    names = flat[0] | flat[1]
     return [f"{n} {flat[0].get(n)} there, {flat[1].get(n)} here" for n in names if flat[0].get(n) != flat[1].get(n)]
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,9 +177,7 @@ class _Worker:
     def run(self, trials: int, end: float) -> Worked:
         began = time.perf_counter()
         self.proposer = _proposer(self.study)
-        for trial in self.study.completed.values():  # read before: refresh tells of new ones only
-            self.study.known.pop(key(trial.point), None)
-        self.study.completed.clear()
+        self.study.forget()  # refresh tells of what is new, and the searcher knows nothing yet
         stored = self.study.refresh(self._learn)
         self.joined = True
         self._seed(f"joined at {len(stored)}")
@@ -204,7 +203,7 @@ class _Worker:
 
     def _new_point(self) -> Point | None:
         self.proposer.begin()
-        taken = self.study.known.keys() | {key(trial.params) for trial in self.study.running}
+        taken = ChainMap(self.study.known, {key(trial.params): trial.number for trial in self.study.running})
         choices = self.study.plan.choices
         asks = self.proposer.asks
         return new_point(self.proposer.ask, choices, self.prices, taken, self.rng, asks=asks)
