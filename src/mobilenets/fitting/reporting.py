@@ -19,12 +19,13 @@ from mobilenets.exports.evidence import artifact_part
 from mobilenets.files import write_text
 from mobilenets.fitting.candidates import Candidate, prediction_error
 from mobilenets.fitting.proving import Answers
-from mobilenets.fitting.scoring import Scoring, beside, evidence, scored_alone, scored_with_mistakes
+from mobilenets.fitting.scoring import Scoring, beside, evidence, scored_with_mistakes
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency
 from mobilenets.metrics import METRICS
 from mobilenets.model import MobileNet, versions
 from mobilenets.prediction import Predictor, open_model
+from mobilenets.prediction.evaluate import evaluate_open
 from mobilenets.report import command, draw, history, listed, machine, now, write_page
 from mobilenets.runtime import open_artifact
 from mobilenets.training.objectives import Data
@@ -129,7 +130,7 @@ def write_report(
     }  # fmt: skip
     if "test" in folder.splits:
         watcher.phase("scoring the artifact on test images")
-        tested = scored_alone(predictor, folder.splits["test"], watcher.advance)
+        tested = evaluate_open(predictor, folder.splits["test"], on_progress=watcher.advance)
         report["winner"][f"test_{METRICS[folder.task]}"] = tested.metric
         report["data"]["test_images"] = tested.images
     write_text(run / "report.json", json.dumps(report, indent=2))

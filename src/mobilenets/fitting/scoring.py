@@ -63,17 +63,6 @@ def scored_with_mistakes(
             return Scoring(evaluate_masks(predictor, samples, on_progress=on_progress, on_batch=masks.see), masks)
 
 
-def scored_alone(predictor: Predictor, samples: Sequence[Sample], on_progress: Tell) -> Scored:
-    """Score a model on labelled images."""
-    match predictor.task:
-        case "classify" | "multi-label":
-            return evaluate_samples(predictor, samples, on_progress=on_progress)
-        case "detect":
-            return evaluate_boxes(predictor, samples, on_progress=on_progress)
-        case "segment":
-            return evaluate_masks(predictor, samples, on_progress=on_progress)
-
-
 def beside(scored: Scored) -> dict[str, float]:
     """Scores beside the task's metric, by the name that people use; none of a classifier's."""
     match scored:

@@ -125,6 +125,13 @@ def evaluate(
     else:
         predictor = open_model(model, threads=threads, runtime=runtime, precision=precision)
     samples = labelled(Path(data), names_of(predictor), split=split, task=predictor.task)
+    return evaluate_open(predictor, samples, on_progress=on_progress)
+
+
+def evaluate_open(
+    predictor: Predictor, samples: Sequence[Sample], *, on_progress: Callable[[int, int], None] | None = None
+) -> Scored:
+    """Score a model that is open on labelled images, by its task."""
     match predictor.task:
         case "classify" | "multi-label":
             return evaluate_samples(predictor, samples, on_progress=on_progress)
