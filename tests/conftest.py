@@ -17,6 +17,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Decoded images are kept by the tests of that only.
 os.environ.setdefault("MOBILENETS_CACHE_GB", "0")
 
+# Tests run side by side: a thread of torch that waits for the others must not keep a core busy. Read once, by libgomp.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 Table = dict[str, Any]
 
 # No test goes to the hub: those of downloads have a server of their own.

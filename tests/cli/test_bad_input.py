@@ -217,14 +217,14 @@ def test_no_space_left(tmp_path: Path, small_scenes: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "more"),
-    [("decoding train", 0.0), ("training mobilenet", 1.5)],
+    ("phase", "more", "minutes"),
+    [("decoding train", 0.0, "0.2"), ("training mobilenet", 0.5, "0.3")],
 )
-def test_ctrl_c(phase: str, more: float, small_scenes: Path, tmp_path: Path, latency_cache: Path) -> None:
+def test_ctrl_c(phase: str, more: float, minutes: str, small_scenes: Path, tmp_path: Path, latency_cache: Path) -> None:
     """SIGINT while a fit works: one line that says how to go on, exit code 130, and going on works."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "mobilenets", "fit", str(small_scenes), "--budget", "3ms", "--minutes", "0.6"]
-    command += ["--out", str(out)]
+    command = [sys.executable, "-m", "mobilenets", "fit", str(small_scenes), "--budget", "3ms", "--budget", "3MMACs"]
+    command += ["--minutes", minutes, "--out", str(out)]
     environment = {**os.environ, "MOBILENETS_CACHE": str(latency_cache), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command,

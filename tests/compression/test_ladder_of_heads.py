@@ -59,7 +59,7 @@ def test_a_rung_is_scored_and_kept(name: str, inside: bool, tmp_path: Path) -> N
     pytest.importorskip("faster_coco_eval")
     torch.manual_seed(0)
     model = lively(build(scale(network(name), 0.35, 96), ["cat", "dog", "owl"]))
-    images = pixels(4, 96)
+    images = pixels(2, 96)
     ground = Ground(model, images, no_training, tmp_path, 1.0, 0, wide=True, watcher=Watcher())
     labels, ending = own_answers(model, images), Postprocess(inside=inside)
     work = Work(model, tmp_path / "model.onnx", images, labels, ground, 0.9, {}, postprocess=ending)

@@ -34,7 +34,7 @@ def model() -> MobileNet:
 @pytest.fixture
 def ground(model: MobileNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "cache"))
-    images = stripes(24, seed=2)[0]
+    images = stripes(8, seed=2)[0]
     return Ground(model, images, lambda: (squares(48, 1), squares(12, 4)), tmp_path, 0.0, 0, True, Watcher())
 
 

@@ -125,7 +125,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_fit_of_a_detector(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOBILENETS_CACHE", str(cache))
     scenes.write_detection(tmp_path / "data", train=24, val=8)
-    result = mn.fit(tmp_path / "data", ["60ms", "40MMACs"], minutes=0.3, out=tmp_path / "fit", weights="none")
+    result = mn.fit(tmp_path / "data", ["60ms", "40MMACs"], minutes=0.15, out=tmp_path / "fit", weights="none")
     report = json.loads((tmp_path / "fit" / "report.json").read_text())
     assert report == json.loads(json.dumps(result.report))
     winner = report["winner"]
@@ -145,7 +145,7 @@ def test_fit_of_a_detector(cache: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_fit_of_a_segmenter(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOBILENETS_CACHE", str(cache))
     scenes.write_segmentation(tmp_path / "data", train=24, val=8)
-    result = mn.fit(tmp_path / "data", ["60ms", "60MMACs"], minutes=0.3, out=tmp_path / "fit", weights="none")
+    result = mn.fit(tmp_path / "data", ["60ms", "60MMACs"], minutes=0.15, out=tmp_path / "fit", weights="none")
     winner = result.report["winner"]
     assert result.report["task"] == "segment" and winner["metric_name"] == "val_miou"
     assert winner["latency_ms"] <= 60 and "pixel accuracy" in winner["beside"]

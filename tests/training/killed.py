@@ -11,5 +11,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     out, data, *resume = sys.argv[1:]
     network = mn.scale(mn.network("mobilenet_v3_small"), 0.25, 32)
-    recipe = Recipe(epochs=40, batch_size=16, dropout=0.2, mixup=0.2, precision="fp32")
+    recipe = Recipe(epochs=20, batch_size=16, dropout=0.2, mixup=0.2, precision="fp32")
     mn.train(network, data, out=out, recipe=recipe, resume=bool(resume), checkpoint_s=0.2)

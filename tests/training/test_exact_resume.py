@@ -52,7 +52,7 @@ def test_kill_nine_at_three_random_moments(small_scenes: Path, tmp_path: Path) -
         if kills < 3:
             while process.poll() is None and not (killed / STATE).is_file():
                 time.sleep(0.02)
-            time.sleep(moments.uniform(0.05, 1.2))
+            time.sleep(moments.uniform(0.05, 0.6))
         if kills < 3 and process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -21,18 +21,18 @@ def weights(shared: Path) -> Path:
 
 
 def test_a_detector_learns_scenes(weights: Path, tmp_path: Path) -> None:
-    write_detection(tmp_path / "data", train=300, val=60, size=96, objects=(1, 2), kinds=KINDS)
+    write_detection(tmp_path / "data", train=200, val=40, size=96, objects=(1, 2), kinds=KINDS)
     network = mn.scale(mn.network("ssdlite_mobilenet_v1"), 0.25, 96)
-    options = {"out": tmp_path / "run", "weights": weights, "epochs": 12}
+    options = {"out": tmp_path / "run", "weights": weights, "epochs": 9}
     model = mn.train(network, tmp_path / "data", **options)  # type: ignore[arg-type]
     assert model.info.task == "detect" and model.info.classes == KINDS
     assert model.info.metrics["val_ap50"] > 0.35  # 0.52 once
 
 
 def test_a_segmenter_learns_scenes(weights: Path, tmp_path: Path) -> None:
-    write_segmentation(tmp_path / "data", train=300, val=60, size=96, objects=(1, 2), kinds=KINDS)
+    write_segmentation(tmp_path / "data", train=200, val=40, size=96, objects=(1, 2), kinds=KINDS)
     network = mn.scale(mn.network("lraspp_mobilenet_v1"), 0.25, 96)
-    options = {"out": tmp_path / "run", "weights": weights, "epochs": 8}
+    options = {"out": tmp_path / "run", "weights": weights, "epochs": 5}
     model = mn.train(network, tmp_path / "data", **options)  # type: ignore[arg-type]
     assert model.info.task == "segment" and model.info.classes == ("background", *KINDS)
     assert model.info.metrics["val_miou"] > 0.45  # 0.578 once; all background: 0.20

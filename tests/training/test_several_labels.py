@@ -43,7 +43,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     network = mn.scale(mn.network("mobilenet_v1"), 0.25, 48)
-    recipe = Recipe(epochs=25, batch_size=16, optimizer="adamw", lr=5e-3, precision="fp32", low_resolution=1.0)
+    recipe = Recipe(epochs=12, batch_size=16, optimizer="adamw", lr=1e-2, precision="fp32", low_resolution=1.0)
     mn.train(network, colours / "labels.csv", out=out, recipe=recipe, weights="none")
     return out
 

@@ -7,22 +7,20 @@ dilation, no dropout, no repeats. What an operator is made of is known by `lower
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Literal
 
 from mobilenets.errors import MisuseError
-
-
-class Act(StrEnum):
-    """Non-linearity, the NL column of MobileNetV3's tables."""
-
-    NONE = "identity"
-    RELU = "relu"
-    RELU6 = "relu6"
-    HSWISH = "hard_swish"
-    HSIGMOID = "hard_sigmoid"
-    SIGMOID = "sigmoid"
-    GELU = "gelu"
+from mobilenets.table.acts import Act
+from mobilenets.table.comparison_rows import (
+    AdaptivePool,
+    Fire,
+    Inception,
+    MaxPool,
+    PlainConv,
+    SeparableConv,
+    XceptionBlock,
+)
+from mobilenets.table.head_rows import Aspp, BoxPredictor, ExtraFeatures, LiteAspp, Upsample
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,146 +211,6 @@ class Linear:
     norm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PlainConv:
-    """Convolution with bias and explicit padding, without batch norm: AlexNet, VGG, SqueezeNet."""
-
-    kernel: int
-    out: int
-    stride: int
-    pad: int
-    act: Act = Act.RELU
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPool:
-    """Window maximum; `ceil` rounds the output size up, as Caffe's networks do."""
-
-    kernel: int
-    stride: int
-    pad: int = 0
-    ceil: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptivePool:
-    """Average pooling to a fixed `size` x `size` output, which frees the fully connected layers from the resolution."""
-
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fire:
-    """SqueezeNet's module: 1x1 squeeze, then 1x1 and 3x3 expansions side by side (arXiv 1602.07360, section 3.2)."""
-
-    squeeze: int
-    expand1: int
-    expand3: int
-
-
-@dataclass(frozen=True, slots=True)
-class Inception:
-    """GoogLeNet's module, the columns of its Table 1 (arXiv 1409.4842): four branches, concatenated."""
-
-    conv1: int
-    reduce3: int
-    conv3: int
-    reduce5: int
-    conv5: int
-    proj: int
-
-
-@dataclass(frozen=True, slots=True)
-class XceptionBlock:
-    """Separable convolutions around a residual (arXiv 1610.02357, Figure 5).
-
-    `widths` are the outputs of the separable convolutions in order. With stride 2 a 3x3 max pooling closes the block
-    and the shortcut is a strided 1x1 convolution with batch norm. `first_act` is the ReLU before the first one.
-    """
-
-    widths: tuple[int, ...]
-    stride: int
-    first_act: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class SeparableConv:
-    """Xception's separable convolution: depthwise without norm or non-linearity, pointwise, batch norm, ReLU."""
-
-    kernel: int
-    out: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraFeatures:
-    """SSD's extra feature layer: 1x1 convolution to half of `out`, strided 3x3 one to `out` (arXiv 1512.02325).
-
-    With `lite` the second one is separable (SSDLite: V2, section 6.2). What enters the row stays a feature map.
-    """
-
-    out: int
-    act: Act
-    stride: int = 2
-    lite: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BoxPredictor:
-    """SSD's prediction layers: on each feature map one convolution gives every anchor's box, another its classes.
-
-    The feature maps are what enters a convolution that leaves stride `tap` or more, and what flows on. `out` counts
-    classes, without a background: each has its own sigmoid. With `lite` the convolutions are separable (SSDLite).
-
-    Attributes:
-        anchors: how many a place has, map by map.
-        smallest: scale of the first map's anchors, in percent of the image.
-        largest: scale of the last map's.
-    """
-
-    kernel: int
-    out: int
-    anchors: tuple[int, ...]
-    act: Act = Act.RELU6
-    lite: bool = False
-    tap: int = 16
-    smallest: int = 20
-    largest: int = 95
-
-
-@dataclass(frozen=True, slots=True)
-class Aspp:
-    """Atrous spatial pyramid pooling (DeepLabv3, arXiv 1706.05587, section 3.3): parallel branches, projected.
-
-    A 1x1 convolution, a 3x3 one of each rate, and the image's mean behind a 1x1 convolution. `rates` are those of
-    output stride 16; they double at 8. Without rates it is V3's R-ASPP (arXiv 1905.02244, section 6.4).
-    """
-
-    out: int
-    rates: tuple[int, ...]
-    pooling: bool = True
-    act: Act = Act.RELU
-
-
-@dataclass(frozen=True, slots=True)
-class LiteAspp:
-    """LR-ASPP (V3, section 6.4, Figure 10): gated features, upsampled, classified and added to those of stride `tap`.
-
-    The gate is the sigmoid of a 1x1 convolution over the image's mean: the paper pools windows of 49x49 pixels with
-    stride 16 x 20, which fits one resolution only. `out` counts classes.
-    """
-
-    filters: int
-    out: int
-    tap: int = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Upsample:
-    """Bilinear upsampling to the image's height and width; `align` as TF's DeepLab: corner pixels on corner pixels."""
-
-    align: bool = False
-
-
 Row = (
     Conv
     | DepthwiseSeparable
@@ -484,3 +342,12 @@ def with_classes(network: Network, classes: int) -> Network:
     assert isinstance(row, Classifier)
     rows = (*network.rows[:at], replace(row, out=classes), *network.rows[at + 1 :])
     return replace(network, rows=rows)
+
+
+__all__ = [
+    "Act", "AdaptivePool", "Aspp", "Bottleneck", "BoxPredictor", "BranchedConv", "Classifier", "Conv", "DenseBlock",
+    "DepthwiseSeparable", "ExtraFeatures", "Fire", "FusedBottleneck", "HeadRow", "Inception", "JoinToken", "Linear",
+    "LiteAspp", "LiteBottleneck", "MaxPool", "MobileFormer", "MobileOneBlock", "MobileToFormer",
+    "MultiQueryAttention", "Network", "Padding", "PlainConv", "Pool", "Row", "SeparableConv", "Tokens",
+    "UniversalBottleneck", "Upsample", "XceptionBlock", "with_classes",
+]  # fmt: skip
