@@ -71,8 +71,8 @@ def test_channels_that_cannot_be_chosen(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small", "mnasnet_small", "mobile_one_s1",
-        "ssdlite_mobilenet_v2", "lraspp_mobilenet_v3_small", "xception",
+        "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small", "mnasnet_small",
+        "mobile_one_s1", "ssdlite_mobilenet_v2", "lraspp_mobilenet_v3_small", "xception",
     ],
 )  # fmt: skip
 def test_weights_go_to_every_proposal(name: str) -> None:

@@ -22,7 +22,7 @@ from mobilenets.exports.whole import size_bytes
 from mobilenets.latency import Latency, time_artifact
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
-from mobilenets.search import Dimension, Proposal, Step, dimensions, narrowest, netadapt
+from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
 from mobilenets.table import Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers
@@ -34,8 +34,11 @@ STEPS_SHARE = 0.6
 """Part of the time after preparing that the steps may take; the long fine-tuning gets the rest."""
 LEAST_STEPS, MOST_STEPS = 10, 400
 """Training steps of a proposal: with fewer, what is scored is the damage and not what can be mended."""
-CLOSING_S = 20.0
-"""Kept for the last measurements, export and verification; scoring the file comes on top."""
+LEAST_CHOICE = 4
+"""Widths that a step must be able to choose among, where delta allows it."""
+CLOSING_S, CLOSING_SHARE = 20.0, 0.15
+"""Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
+on top."""
 SCORED_PER_S = 800.0
 """Images that are read and scored a second, to know when training must end."""
 TUNING_LR = 0.1
@@ -81,7 +84,7 @@ class Job:
         self.made: dict[int, MobileNet] = {}
         self.shown = False
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
-        self.closing_s = CLOSING_S + scored / SCORED_PER_S
+        self.closing_s = min(CLOSING_S, CLOSING_SHARE * 60 * state.minutes) + scored / SCORED_PER_S
 
     def left_s(self) -> float:
         """Seconds of the user's minutes that are not used yet."""
@@ -214,20 +217,26 @@ class Job:
         last = self.way[-1]
         return last.load <= 1.0 and self.costs.load(network) <= 1.0 + 1e-9
 
-    def cut(self, load_: float) -> float:
+    def cut(self, network: Network) -> float:
         """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
-        least = self.least_cut()
-        each_s = len(self.ways) * self.speed.proposal_s(LEAST_STEPS)
-        affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
+        load_, least, count = self.costs.load(network), self.least_cut(), len(self.ways)
         wanted = steps_left(load_, least)
-        if wanted > affordable and not self.shown:
+        for _ in range(3):  # the more a step takes off, the fewer widths can give it, and the less time it takes
+            each_s = max(1, count) * self.speed.proposal_s(LEAST_STEPS)
+            affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
+            found = max(least, (load_ - 1) / affordable)
+            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+        while count < LEAST_CHOICE and found > least:  # no choice is no search: rather over the time
+            found = max(least, found / 2)
+            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+        self.planned, self.count = steps_left(load_, found), max(1, count)
+        if self.planned < wanted and not self.shown:
             self.shown = True
             self.watcher.note(
-                f"there is time for about {affordable} of {wanted} steps: each takes off more than "
-                f"{self.state.delta:.1%}. With more --minutes the steps are smaller."
+                f"there is time for about {self.planned} of {wanted} steps: each takes off {found / least:.1f} times "
+                f"the {self.state.delta:.1%} asked for. With more --minutes the steps are smaller."
             )
-        self.planned = min(wanted, affordable)
-        return max(least, (load_ - 1) / affordable)
+        return found
 
     def step_down(self) -> None:
         """NetAdapt's loop from the last kept network on."""
@@ -259,7 +268,7 @@ class Job:
         """A proposal's score after its short fine-tuning."""
         if not self.made:
             self.watcher.phase(f"step {number} of about {number - 1 + self.planned}")
-            seconds = (self.until - time.perf_counter()) / self.planned / len(self.ways)
+            seconds = (self.until - time.perf_counter()) / self.planned / self.count
             self.trained = self.speed.steps_in(seconds, least=LEAST_STEPS, most=MOST_STEPS)
         begin = time.perf_counter()
         model = self.room.taught(proposal.network, self.model, steps=self.trained, lesson=number)
@@ -270,7 +279,7 @@ class Job:
         blend = 0.8 + 0.2 * factor
         self.speed = Speed(self.speed.step_s * blend, self.speed.fixed_s * blend)
         self.made[len(self.made)] = model
-        self.watcher.advance(len(self.made), len(self.ways))
+        self.watcher.advance(len(self.made), self.count)
         return score
 
     def measure_together(self) -> None:

@@ -1,8 +1,8 @@
 """Choosing among networks. Torch-free: how a candidate is scored is passed in."""
 
-from mobilenets.search.divisor import divisor_of, learned_divisor
+from mobilenets.search.divisor import divisor_of, learned_divisor, probes
 from mobilenets.search.halving import Rung, successive_halving
-from mobilenets.search.netadapt import Proposal, Rule, Step, best, netadapt, proposals
+from mobilenets.search.netadapt import Proposal, Rule, Step, able, best, netadapt, proposals
 from mobilenets.search.widths import Dimension, dimensions, narrower, narrowest, with_width
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Rule",
     "Rung",
     "Step",
+    "able",
     "best",
     "dimensions",
     "divisor_of",
@@ -18,6 +19,7 @@ __all__ = [
     "narrower",
     "narrowest",
     "netadapt",
+    "probes",
     "proposals",
     "successive_halving",
     "with_width",
