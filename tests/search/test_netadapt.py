@@ -67,7 +67,7 @@ def test_nobody_proposes_what_nobody_can_give() -> None:
 
 
 def test_who_is_able() -> None:
-    # at their narrowest row 2 gives 32 - 16 (8 is its input's width), row 3 64 - 8, the shared width 2 x 8, row 4 40 - 8
+    # row 2 gives 32 - 16 (8 is its input's width), row 3 64 - 8, the shared width 2 x 8, row 4 40 - 8
     counts = {cut: able(NET, dimensions(NET), channels, cut=cut, divisor=8) for cut in (1, 16, 17, 32, 33, 56, 57)}
     assert counts == {1: 4, 16: 4, 17: 2, 32: 2, 33: 1, 56: 1, 57: 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -209,7 +209,7 @@ class Job:
         raise BudgetUnmetError(
             f"no width can give enough any more after {last.number} steps: {last.measured_ms:.2f} ms and "
             f"{last.file_bytes / 1e6:.2f} MB, asked for {self.costs.budget.text}. Its weights are "
-            f"{self.run / 'steps' / last.checkpoint}. Raise the budget, or lower --delta."
+            f"{self.run / 'steps' / last.checkpoint}. Raise the budget."
         )
 
     def met(self, network: Network) -> bool:
@@ -226,11 +226,11 @@ class Job:
             affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
             found = max(least, (load_ - 1) / affordable)
             count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
-        while count < LEAST_CHOICE and found > least:  # no choice is no search: rather over the time
-            found = max(least, found / 2)
+        while (count < LEAST_CHOICE and found > least) or (count == 0 and found > least / 64):
+            found /= 2  # no choice is no search: rather over the time, or, where nothing else is left, below delta
             count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
         self.planned, self.count = steps_left(load_, found), max(1, count)
-        if self.planned < wanted and not self.shown:
+        if found > least and not self.shown:
             self.shown = True
             self.watcher.note(
                 f"there is time for about {self.planned} of {wanted} steps: each takes off {found / least:.1f} times "
@@ -273,11 +273,10 @@ class Job:
         begin = time.perf_counter()
         model = self.room.taught(proposal.network, self.model, steps=self.trained, lesson=number)
         score = self.room.score(model)
-        took_s = time.perf_counter() - begin
-        # what a proposal takes follows what it took, which falls as the network gets narrower
-        factor = took_s / max(self.speed.proposal_s(self.trained), 1e-9)
-        blend = 0.8 + 0.2 * factor
-        self.speed = Speed(self.speed.step_s * blend, self.speed.fixed_s * blend)
+        now = self.room.speed_of(time.perf_counter() - begin, self.trained)
+        # it falls as the network gets narrower, and a busy moment must not rule the next step
+        before = self.speed
+        self.speed = Speed(0.8 * before.step_s + 0.2 * now.step_s, 0.8 * before.fixed_s + 0.2 * now.fixed_s)
         self.made[len(self.made)] = model
         self.watcher.advance(len(self.made), self.count)
         return score
@@ -373,8 +372,8 @@ def reachable(costs: Costs, network: Network, divisor: int) -> Network:
     if (load_ := costs.load(found)) <= 1.0:
         return found
     budget = costs.budget
-    limits = {name: getattr(budget, name) for name in budget.__dataclass_fields__}
-    raised = replace(budget, **{name: None if value is None else value * load_ for name, value in limits.items()})
+    limits = {name: value for name, value in asdict(budget).items() if value is not None}
+    raised = replace(budget, **{name: 1.01 * load_ * value for name, value in limits.items()})
     raise BudgetUnmetError(
         f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
         f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "
