@@ -185,7 +185,10 @@ class Job:
     def draw(self, tuned: tuple[float, float] | None = None) -> None:
         """The picture of the way so far."""
         title, limit_ms = f"{self.start.network.label}, {self.costs.budget.text}", self.costs.budget.latency_ms
-        draw(self.way, self.run / "trajectory.png", title, metric=self.metric, limit_ms=limit_ms, tuned=tuned)
+        draw(
+            self.way, self.run / "trajectory.png", title, metric=self.metric, images=len(self.room.val),
+            limit_ms=limit_ms, tuned=tuned,
+        )  # fmt: skip
 
     def go_down(self) -> None:
         """Steps until the budget is met, by prediction and by measurement, and once more by all measured together."""
