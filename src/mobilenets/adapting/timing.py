@@ -99,7 +99,7 @@ class Clock:
         tried = probes(network, ways, divisor)
         found = self.ratios(network, list(tried.values())) if tried else []
         times = {above: ratio for above, (ratio, _) in zip(tried, found, strict=True)}
-        return divisor_of(times.__getitem__, divisor) if times else divisor
+        return divisor_of(times.__getitem__, divisor, first=0) if times else divisor
 
     def ratios(self, start: Network, networks: Sequence[Network]) -> list[tuple[float, int]]:
         """(latency as part of the start's, bytes of the file) of each, timed by turns with the start.
