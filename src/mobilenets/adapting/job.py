@@ -20,7 +20,7 @@ from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.whole import size_bytes
 from mobilenets.latency import Latency, time_artifact
-from mobilenets.metrics import SPOKEN
+from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
 from mobilenets.table import Network
@@ -136,13 +136,10 @@ class Job:
             affordable = int(share / max(wanted * each_s, 1e-9))
             self.state.scored = min(len(self.room.held), max(200, affordable))
             self.room.fewer(self.state.scored)
-            speed = replace(speed, fixed_s=max(speed.fixed_s - (self.held_most() - self.state.scored) * each_s, 0.0))
+            spared_s = (len(self.room.kept_out) - self.state.scored) * each_s
+            speed = replace(speed, fixed_s=max(speed.fixed_s - spared_s, 0.0))
             self.keep_time()
         return speed
-
-    def held_most(self) -> int:
-        """Images that are kept out of the short fine-tunings."""
-        return len(self.room.kept_out)
 
     def least_cut(self) -> float:
         """What a step takes off the load, at least."""
@@ -180,7 +177,8 @@ class Job:
 
     def metrics(self, kept: Kept) -> dict[str, float]:
         """What a step's checkpoint says of itself."""
-        return {"chosen_by": kept.score, "val": kept.val, "latency_ms": kept.measured_ms}
+        metric = METRICS[self.start.info.task]
+        return {f"val_{metric}": kept.val, f"chosen_by_{metric}": kept.score, "latency_ms": kept.measured_ms}
 
     def draw(self, tuned: tuple[float, float] | None = None) -> None:
         """The picture of the way so far."""
