@@ -41,7 +41,7 @@ CLOSING_S, CLOSING_SHARE = 20.0, 0.15
 on top."""
 SCORED_PER_S = 800.0
 """Images that are read and scored a second, to know when training must end."""
-TUNING_LR = 0.1
+TUNING_LR = 0.05
 """Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
 
 
@@ -297,14 +297,14 @@ class Job:
 
     def tune(self, train: Data, val: Data, answers: torch.Tensor | None) -> MobileNet:
         """The long fine-tuning of the last network, with the start as teacher; an interrupted one goes on."""
-        run = self.run / "train"
+        run, last = self.run / "train", self.way[-1]
         if self.state.tuned:
-            return load(run / "best.safetensors")
+            return self.better(load(run / "best.safetensors"))
         run.mkdir(exist_ok=True)
         if not self.state.tuning_s:
             self.state.tuning_s = max(self.left_s() - self.closing_s, 5.0)
             self.keep_time()
-        model = load(self.run / "steps" / self.way[-1].checkpoint)
+        model = load(self.run / "steps" / last.checkpoint)
         teachers = () if answers is not None else (self.start,)
         training = Training(
             model, tuning_recipe(self.start, self.state.tuning_s, self.state.seed), train, val, teacher=answers,
@@ -315,7 +315,18 @@ class Job:
         tuned = execute(training, run, self.watcher)
         self.state.tuned = True
         self.keep_time()
-        return tuned
+        return self.better(tuned)
+
+    def better(self, tuned: MobileNet) -> MobileNet:
+        """The fine-tuned network; that of the last step where there was too little time to get better."""
+        last = self.way[-1]
+        if (score := self.room.val_score(tuned)) >= last.val:
+            return tuned
+        self.watcher.note(
+            f"the long fine-tuning had too little time: {self.metric} {score:.1%}, {last.val:.1%} before it. The last "
+            "step's weights are kept."
+        )
+        return load(self.run / "steps" / last.checkpoint)
 
     def export(self, model: MobileNet) -> tuple[Path, Verification | None]:
         """Checkpoint and file, proven on validation images."""
