@@ -248,3 +248,14 @@ def test_ctrl_c(phase: str, more: float, minutes: str, small_scenes: Path, tmp_p
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert (out / "report.json").is_file()
+
+
+def test_adapt_says_what_is_wrong(run: Run, small_scenes: Path, tmp_path: Path) -> None:
+    code, _, err = run("adapt", tmp_path / "none.safetensors", small_scenes, "--budget", "4ms")
+    assert code == 2 and "no such checkpoint" in err
+    code, _, err = run("adapt", tmp_path / "none.safetensors", small_scenes)
+    assert code == 2 and "budget" in err
+    code, _, err = run("adapt", tmp_path / "none.safetensors", small_scenes, "--budget", "4 bananas")
+    assert code == 2 and "4 bananas" in err
+    code, _, err = run("adapt", tmp_path / "none.safetensors", small_scenes, "--budget", "4ms", "--rule", "best")
+    assert code == 2 and "ratio" in err

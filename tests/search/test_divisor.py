@@ -8,7 +8,8 @@ import pytest
 
 from mobilenets.latency.laws import PRIOR
 from mobilenets.latency.table import LatencyTable
-from mobilenets.search import divisor_of, learned_divisor
+from mobilenets.search import dimensions, divisor_of, learned_divisor, probes
+from mobilenets.zoo import INDEX
 
 DEVICES: dict[str, tuple[Callable[[int], float], int]] = {
     "in proportion": (lambda c: c, 1),
@@ -18,7 +19,7 @@ DEVICES: dict[str, tuple[Callable[[int], float], int]] = {
     "in blocks of 32": (lambda c: -(-c // 32), 32),
     "twice as slow at odd widths": (lambda c: c * (1 + c % 2), 2),
     "twice as slow off the fours": (lambda c: c * (1 + (c % 4 > 0)), 4),
-    # a quarter of the share is not worth a width off the blocks, three quarters are
+    # a quarter of its share is not worth a width off the blocks, three quarters are
     "mostly in blocks of 8": (lambda c: 0.75 * 8 * -(-c // 8) + 0.25 * c, 8),
     "mostly in proportion": (lambda c: 0.25 * 8 * -(-c // 8) + 0.75 * c, 1),
     "flat": (lambda c: 1.0, 32),
@@ -29,6 +30,32 @@ DEVICES: dict[str, tuple[Callable[[int], float], int]] = {
 def test_devices(name: str) -> None:
     time_ms, divisor = DEVICES[name]
     assert divisor_of(time_ms) == divisor
+
+
+@pytest.mark.parametrize(("block", "divisor"), [(4, 4), (16, 16), (32, 32)])
+def test_multiples_of_what_is_known(block: int, divisor: int) -> None:
+    asked: list[int] = []
+
+    def time_ms(width: int) -> float:
+        asked.append(width)
+        return -(-width // block)
+
+    assert divisor_of(time_ms, 4) == divisor
+    assert asked == list(range(4, 65, 4))
+    assert divisor_of(time_ms, 4, first=0) == divisor
+    assert asked[16:] == list(range(0, 65, 4))
+
+
+def test_probes_of_a_network() -> None:
+    net = INDEX["mobilenet_v3_small"]
+    ways = dimensions(net)
+    found = probes(net, ways, 16)
+    assert list(found) == [0, 16, 32, 48, 64]
+    by_label = {way.label: way.width(found[16]) for way in ways}
+    # 576 = 9 x 64, 288 = 4 x 64 + 32; 120 has no multiple of 64 below it to stand above
+    assert (by_label["expansion of row 11"], by_label["expansion of row 10"]) == (8 * 64 + 16, 3 * 64 + 16)
+    assert by_label["expansion of row 8"] == 120
+    assert probes(net, ways[:6], 16) == {}  # up to 96 channels
 
 
 def table(odd: float) -> LatencyTable:

@@ -9,7 +9,7 @@ import pytest
 
 from making import TOY
 from mobilenets.costs import cost
-from mobilenets.search import Dimension, Proposal, best, dimensions, netadapt, proposals
+from mobilenets.search import Dimension, Proposal, able, best, dimensions, netadapt, proposals
 from mobilenets.search.widths import Place
 from mobilenets.table.rows import Act, Bottleneck, Conv, Linear, Network, Pool
 
@@ -64,6 +64,12 @@ def test_widths_off_the_multiples_go_to_the_next_one() -> None:
 
 def test_nobody_proposes_what_nobody_can_give() -> None:
     assert offered(NET, cut=60.0, divisor=8) == {}
+
+
+def test_who_is_able() -> None:
+    # row 2 gives 32 - 16 (8 is its input's width), row 3 64 - 8, the shared width 2 x 8, row 4 40 - 8
+    counts = {cut: able(NET, dimensions(NET), channels, cut=cut, divisor=8) for cut in (1, 16, 17, 32, 33, 56, 57)}
+    assert counts == {1: 4, 16: 4, 17: 2, 32: 2, 33: 1, 56: 1, 57: 0}
 
 
 def made(index: int, cost: float) -> Proposal:

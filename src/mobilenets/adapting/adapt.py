@@ -130,7 +130,10 @@ def adapt(
                 f"{file_bytes / 1e6:.2f} MB. Nothing is written."
             )
             return Adapted(start, None, already_met(start, limits, latency, file_bytes), None)
-        divisor = start.network.divisor if costs.table is None else learned_divisor(costs.table)
+        divisor = start.network.divisor
+        if costs.table is not None:
+            watcher.phase("which widths the device runs fast")
+            divisor = clock.divisor(start.network, ways, learned_divisor(costs.table))
         reachable(costs, start.network, divisor)
         run = run_folder(out, "adapt", overwrite=overwrite)
         _clear(run)

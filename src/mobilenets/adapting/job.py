@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,9 +20,9 @@ from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.whole import size_bytes
 from mobilenets.latency import Latency, time_artifact
-from mobilenets.metrics import SPOKEN
+from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
-from mobilenets.search import Dimension, Proposal, Step, dimensions, narrowest, netadapt
+from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
 from mobilenets.table import Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers
@@ -34,11 +34,14 @@ STEPS_SHARE = 0.6
 """Part of the time after preparing that the steps may take; the long fine-tuning gets the rest."""
 LEAST_STEPS, MOST_STEPS = 10, 400
 """Training steps of a proposal: with fewer, what is scored is the damage and not what can be mended."""
-CLOSING_S = 20.0
-"""Kept for the last measurements, export and verification; scoring the file comes on top."""
+LEAST_CHOICE = 4
+"""Widths that a step must be able to choose among, where delta allows it."""
+CLOSING_S, CLOSING_SHARE = 20.0, 0.15
+"""Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
+on top."""
 SCORED_PER_S = 800.0
 """Images that are read and scored a second, to know when training must end."""
-TUNING_LR = 0.1
+TUNING_LR = 0.05
 """Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
 
 
@@ -81,7 +84,7 @@ class Job:
         self.made: dict[int, MobileNet] = {}
         self.shown = False
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
-        self.closing_s = CLOSING_S + scored / SCORED_PER_S
+        self.closing_s = min(CLOSING_S, CLOSING_SHARE * 60 * state.minutes) + scored / SCORED_PER_S
 
     def left_s(self) -> float:
         """Seconds of the user's minutes that are not used yet."""
@@ -133,13 +136,10 @@ class Job:
             affordable = int(share / max(wanted * each_s, 1e-9))
             self.state.scored = min(len(self.room.held), max(200, affordable))
             self.room.fewer(self.state.scored)
-            speed = replace(speed, fixed_s=max(speed.fixed_s - (self.held_most() - self.state.scored) * each_s, 0.0))
+            spared_s = (len(self.room.kept_out) - self.state.scored) * each_s
+            speed = replace(speed, fixed_s=max(speed.fixed_s - spared_s, 0.0))
             self.keep_time()
         return speed
-
-    def held_most(self) -> int:
-        """Images that are kept out of the short fine-tunings."""
-        return len(self.room.kept_out)
 
     def least_cut(self) -> float:
         """What a step takes off the load, at least."""
@@ -177,12 +177,16 @@ class Job:
 
     def metrics(self, kept: Kept) -> dict[str, float]:
         """What a step's checkpoint says of itself."""
-        return {"chosen_by": kept.score, "val": kept.val, "latency_ms": kept.measured_ms}
+        metric = METRICS[self.start.info.task]
+        return {f"val_{metric}": kept.val, f"chosen_by_{metric}": kept.score, "latency_ms": kept.measured_ms}
 
     def draw(self, tuned: tuple[float, float] | None = None) -> None:
         """The picture of the way so far."""
         title, limit_ms = f"{self.start.network.label}, {self.costs.budget.text}", self.costs.budget.latency_ms
-        draw(self.way, self.run / "trajectory.png", title, metric=self.metric, limit_ms=limit_ms, tuned=tuned)
+        draw(
+            self.way, self.run / "trajectory.png", title, metric=self.metric, images=len(self.room.val),
+            limit_ms=limit_ms, tuned=tuned,
+        )  # fmt: skip
 
     def go_down(self) -> None:
         """Steps until the budget is met, by prediction and by measurement, and once more by all measured together."""
@@ -206,7 +210,7 @@ class Job:
         raise BudgetUnmetError(
             f"no width can give enough any more after {last.number} steps: {last.measured_ms:.2f} ms and "
             f"{last.file_bytes / 1e6:.2f} MB, asked for {self.costs.budget.text}. Its weights are "
-            f"{self.run / 'steps' / last.checkpoint}. Raise the budget, or lower --delta."
+            f"{self.run / 'steps' / last.checkpoint}. Raise the budget."
         )
 
     def met(self, network: Network) -> bool:
@@ -214,20 +218,26 @@ class Job:
         last = self.way[-1]
         return last.load <= 1.0 and self.costs.load(network) <= 1.0 + 1e-9
 
-    def cut(self, load_: float) -> float:
+    def cut(self, network: Network) -> float:
         """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
-        least = self.least_cut()
-        each_s = len(self.ways) * self.speed.proposal_s(LEAST_STEPS)
-        affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
+        load_, least, count = self.costs.load(network), self.least_cut(), len(self.ways)
         wanted = steps_left(load_, least)
-        if wanted > affordable and not self.shown:
+        for _ in range(3):  # the more a step takes off, the fewer widths can give it, and the less time it takes
+            each_s = max(1, count) * self.speed.proposal_s(LEAST_STEPS)
+            affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
+            found = max(least, (load_ - 1) / affordable)
+            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+        while (count < LEAST_CHOICE and found > least) or (count == 0 and found > least / 64):
+            found /= 2  # no choice is no search: rather over the time, or, where nothing else is left, below delta
+            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+        self.planned, self.count = steps_left(load_, found), max(1, count)
+        if found > least and not self.shown:
             self.shown = True
             self.watcher.note(
-                f"there is time for about {affordable} of {wanted} steps: each takes off more than "
-                f"{self.state.delta:.1%}. With more --minutes the steps are smaller."
+                f"there is time for about {self.planned} of {wanted} steps: each takes off {found / least:.1f} times "
+                f"the {self.state.delta:.1%} asked for. With more --minutes the steps are smaller."
             )
-        self.planned = min(wanted, affordable)
-        return max(least, (load_ - 1) / affordable)
+        return found
 
     def step_down(self) -> None:
         """NetAdapt's loop from the last kept network on."""
@@ -259,18 +269,17 @@ class Job:
         """A proposal's score after its short fine-tuning."""
         if not self.made:
             self.watcher.phase(f"step {number} of about {number - 1 + self.planned}")
-            seconds = (self.until - time.perf_counter()) / self.planned / len(self.ways)
+            seconds = (self.until - time.perf_counter()) / self.planned / self.count
             self.trained = self.speed.steps_in(seconds, least=LEAST_STEPS, most=MOST_STEPS)
         begin = time.perf_counter()
         model = self.room.taught(proposal.network, self.model, steps=self.trained, lesson=number)
         score = self.room.score(model)
-        took_s = time.perf_counter() - begin
-        # what a proposal takes follows what it took, which falls as the network gets narrower
-        factor = took_s / max(self.speed.proposal_s(self.trained), 1e-9)
-        blend = 0.8 + 0.2 * factor
-        self.speed = Speed(self.speed.step_s * blend, self.speed.fixed_s * blend)
+        now = self.room.speed_of(time.perf_counter() - begin, self.trained)
+        # it falls as the network gets narrower, and a busy moment must not rule the next step
+        before = self.speed
+        self.speed = Speed(0.8 * before.step_s + 0.2 * now.step_s, 0.8 * before.fixed_s + 0.2 * now.fixed_s)
         self.made[len(self.made)] = model
-        self.watcher.advance(len(self.made), len(self.ways))
+        self.watcher.advance(len(self.made), self.count)
         return score
 
     def measure_together(self) -> None:
@@ -288,14 +297,14 @@ class Job:
 
     def tune(self, train: Data, val: Data, answers: torch.Tensor | None) -> MobileNet:
         """The long fine-tuning of the last network, with the start as teacher; an interrupted one goes on."""
-        run = self.run / "train"
+        run, last = self.run / "train", self.way[-1]
         if self.state.tuned:
-            return load(run / "best.safetensors")
+            return self.better(load(run / "best.safetensors"))
         run.mkdir(exist_ok=True)
         if not self.state.tuning_s:
             self.state.tuning_s = max(self.left_s() - self.closing_s, 5.0)
             self.keep_time()
-        model = load(self.run / "steps" / self.way[-1].checkpoint)
+        model = load(self.run / "steps" / last.checkpoint)
         teachers = () if answers is not None else (self.start,)
         training = Training(
             model, tuning_recipe(self.start, self.state.tuning_s, self.state.seed), train, val, teacher=answers,
@@ -306,7 +315,18 @@ class Job:
         tuned = execute(training, run, self.watcher)
         self.state.tuned = True
         self.keep_time()
-        return tuned
+        return self.better(tuned)
+
+    def better(self, tuned: MobileNet) -> MobileNet:
+        """The fine-tuned network; that of the last step where there was too little time to get better."""
+        last = self.way[-1]
+        if (score := self.room.val_score(tuned)) >= last.val:
+            return tuned
+        self.watcher.note(
+            f"the long fine-tuning had too little time: {self.metric} {score:.1%}, {last.val:.1%} before it. The last "
+            "step's weights are kept."
+        )
+        return load(self.run / "steps" / last.checkpoint)
 
     def export(self, model: MobileNet) -> tuple[Path, Verification | None]:
         """Checkpoint and file, proven on validation images."""
@@ -364,8 +384,8 @@ def reachable(costs: Costs, network: Network, divisor: int) -> Network:
     if (load_ := costs.load(found)) <= 1.0:
         return found
     budget = costs.budget
-    limits = {name: getattr(budget, name) for name in budget.__dataclass_fields__}
-    raised = replace(budget, **{name: None if value is None else value * load_ for name, value in limits.items()})
+    limits = {name: value for name, value in asdict(budget).items() if value is not None}
+    raised = replace(budget, **{name: 1.01 * load_ * value for name, value in limits.items()})
     raise BudgetUnmetError(
         f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
         f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass, replace
 
@@ -89,6 +88,7 @@ class Classroom:
         self.val = subset(val, np.sort(np.random.default_rng([seed, 2]).permutation(len(val))[:VAL_MOST]))
         self.objective: Objective = objective_for(start, self.recipe, train, answers=answers)
         self.plain = self._plain(start)
+        self.step_s = 0.0
         self.precision = fastest_precision(start, self.batch_size, self.device)
 
     def _plain(self, start: MobileNet) -> list[Tensor]:
@@ -122,6 +122,7 @@ class Classroom:
         draw = np.random.default_rng([self.seed, 4, lesson])
         preprocessing = model.info.preprocessing
         model.train()
+        begin = time.perf_counter()
         for step in range(steps):
             chosen = np.sort(draw.choice(self.learned, min(self.batch_size, len(self.learned)), replace=False))
             generator = torch.Generator().manual_seed(int(draw.integers(2**31)))
@@ -134,6 +135,7 @@ class Classroom:
                 loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
+        self.step_s = (time.perf_counter() - begin) / max(steps, 1)
         estimate_norm(model, (batch.to(self.device) for batch in self.plain))
         model.eval()
 
@@ -147,18 +149,14 @@ class Classroom:
 
     def speed(self, start: MobileNet, steps: int = 3) -> Speed:
         """What a proposal takes here, by the start itself."""
+        self.taught(start.network, start, steps=1, lesson=0)  # the first one allocates
         begin = time.perf_counter()
-        model = inherit(start.network, start, self.plain)
-        estimated = time.perf_counter()
-        self.tune(copy.deepcopy(model), steps=1, lesson=0)  # the first one allocates
-        warm = time.perf_counter()
-        self.tune(copy.deepcopy(model), steps=0, lesson=0)
-        still = time.perf_counter()
-        self.tune(model, steps=steps, lesson=0)
-        trained = time.perf_counter()
-        self.score(model)
-        fixed = (estimated - begin) + (still - warm) + (time.perf_counter() - trained)
-        return Speed(max((trained - still) - (still - warm), 1e-6) / steps, fixed)
+        self.score(self.taught(start.network, start, steps=steps, lesson=0))
+        return self.speed_of(time.perf_counter() - begin, steps)
+
+    def speed_of(self, seconds: float, steps: int) -> Speed:
+        """What the last proposal took, which was trained for so many steps."""
+        return Speed(self.step_s, max(seconds - steps * self.step_s, 0.0))
 
 
 def subset(data: Data, chosen: NDArray[np.int64]) -> Data:

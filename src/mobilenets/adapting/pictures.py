@@ -15,6 +15,7 @@ def draw(
     title: str,
     *,
     metric: str,
+    images: int,
     limit_ms: float | None = None,
     tuned: tuple[float, float] | None = None,
 ) -> None:
@@ -25,6 +26,7 @@ def draw(
         path: the PNG.
         title: above both.
         metric: what the score is called.
+        images: validation images that it is of.
         limit_ms: of the budget.
         tuned: (latency, score on the same images) after the long fine-tuning.
     """
@@ -42,23 +44,24 @@ def draw(
     every = max(1, len(way) // 8)
     for kept in way[every::every]:
         score.annotate(
-            str(kept.number), (kept.measured_ms, 100 * kept.val), (0, 6), textcoords="offset points", fontsize=7,
-            ha="center", color="tab:blue",
+            str(kept.number), (kept.measured_ms, 100 * kept.val), (-4, 5), textcoords="offset points", fontsize=7,
+            ha="right", color="tab:blue",
         )  # fmt: skip
-    score.set(xlabel="measured latency of one image, ms", ylabel=f"{metric} on validation images, %")
+    score.set(xlabel="measured latency of one image, ms", ylabel=f"{metric} on {images} validation images, %")
     score.grid(alpha=0.3)
     score.legend(frameon=False, fontsize=8, loc="lower right")
     names = [name for name, _, _ in widths]
-    rows.barh(names, [before for _, before, _ in widths], color="lightgray", height=0.78, label="before")
-    rows.barh(names, [after for _, _, after in widths], color="tab:blue", height=0.5, label="after")
-    most = max((before for _, before, _ in widths), default=1)
+    rows.barh(names, [100.0] * len(names), color="whitesmoke", height=0.8)
+    rows.barh(
+        names, [100 * after / before for _, before, after in widths], height=0.55,
+        color=["tab:blue" if after != before else "lightgray" for _, before, after in widths],
+    )  # fmt: skip
     for i, (_, before, after) in enumerate(widths):
-        told, colour = (f"{before} → {after}", "black") if after != before else (f"{before}", "gray")
-        rows.text(before + 0.01 * most, i, told, va="center", fontsize=7, color=colour)
-    rows.set(xlabel="channels", xlim=(0, 1.18 * most))
+        told, ink = (f"{before} → {after}", "black") if after != before else (f"{before}", "gray")
+        rows.text(102, i, told, va="center", fontsize=7.5, color=ink)
+    rows.set(xlabel="channels that are left, % of the start's", xlim=(0, 124), xticks=range(0, 101, 20))
     rows.tick_params(axis="y", labelsize=8)
     rows.invert_yaxis()
-    rows.legend(frameon=False, fontsize=8, loc="lower right")
     for axes in (score, rows):
         axes.spines[["top", "right"]].set_visible(False)
     made.suptitle(title, fontsize=11)

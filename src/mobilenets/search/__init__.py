@@ -1,8 +1,8 @@
 """Search: many tables, few of them trained. Torch-free: what is slow is passed in."""
 
-from mobilenets.search.divisor import divisor_of, learned_divisor
+from mobilenets.search.divisor import divisor_of, learned_divisor, probes
 from mobilenets.search.halving import Rung, successive_halving
-from mobilenets.search.netadapt import Proposal, Rule, Step, best, netadapt, proposals
+from mobilenets.search.netadapt import Proposal, Rule, Step, able, best, netadapt, proposals
 from mobilenets.search.points import Choices, Point, Value
 from mobilenets.search.pricing import priced
 from mobilenets.search.reward import Objective, dominates, hard_reward, pareto_front, reward
@@ -25,6 +25,7 @@ __all__ = [
     "Trial",
     "Value",
     "Worked",
+    "able",
     "best",
     "dimensions",
     "divisor_of",
@@ -37,6 +38,7 @@ __all__ = [
     "open_study",
     "pareto_front",
     "priced",
+    "probes",
     "proposals",
     "read_study",
     "reward",

@@ -85,6 +85,13 @@ def proposals(network: Network, ways: Sequence[Dimension], cost: Cost, *, cut: f
     return found
 
 
+def able(network: Network, ways: Sequence[Dimension], cost: Cost, *, cut: float, divisor: int) -> int:
+    """How many widths can cut the cost by so much."""
+    most = cost(network) - cut
+    ends = (next(narrower(network, way, divisor, narrowest_first=True), None) for way in ways)
+    return sum(end is not None and cost(end[1]) <= most + 1e-12 for end in ends)
+
+
 def best(
     offered: Sequence[Proposal], scores: Sequence[float], *, cost: float, score: float, rule: Rule = "ratio"
 ) -> int:
@@ -111,7 +118,7 @@ def netadapt(
     ways: Sequence[Dimension],
     *,
     cost: Cost,
-    cut: Callable[[float], float],
+    cut: Callable[[Network], float],
     evaluate: Callable[[Proposal, int], float],
     met: Callable[[Network], bool],
     divisor: int,
@@ -125,7 +132,7 @@ def netadapt(
         score: of it.
         ways: the widths that can give: `dimensions` of the network that all began with, also where a run goes on.
         cost: of a network; it may learn between two steps what predictions are worth.
-        cut: from the present network's cost to the least that a step takes off it.
+        cut: from the present network to the least that a step takes off its cost.
         evaluate: (proposal, step's number) -> score after a short fine-tuning; larger is better.
         met: whether a network is within the budget.
         divisor: widths are multiples of it.
@@ -135,7 +142,7 @@ def netadapt(
     network, number = start, first
     while not met(network):
         before = cost(network)
-        offered = proposals(network, ways, cost, cut=cut(before), divisor=divisor)
+        offered = proposals(network, ways, cost, cut=cut(network), divisor=divisor)
         if not offered:
             return
         scores = [evaluate(proposal, number) for proposal in offered]

@@ -246,7 +246,9 @@ def with_width(network: Network, dimension: Dimension, width: int) -> Network:
     return replace(network, rows=tuple(rows), name=name)
 
 
-def narrower(network: Network, dimension: Dimension, divisor: int) -> Iterator[tuple[int, Network]]:
+def narrower(
+    network: Network, dimension: Dimension, divisor: int, *, narrowest_first: bool = False
+) -> Iterator[tuple[int, Network]]:
     """(width, table) for every smaller multiple of the divisor, the widest first.
 
     Widths that would change what the table is made of are left out: a residual that appears where channels become
@@ -254,7 +256,8 @@ def narrower(network: Network, dimension: Dimension, divisor: int) -> Iterator[t
     """
     before = _operators(network)
     width = dimension.width(network)
-    for smaller in range((width - 1) // divisor * divisor, 0, -divisor):
+    widths = range(divisor, width, divisor)
+    for smaller in widths if narrowest_first else reversed(widths):
         found = with_width(network, dimension, smaller)
         try:
             same = _operators(found) == before

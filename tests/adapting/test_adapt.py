@@ -1,0 +1,223 @@
+"""`adapt` from end to end on small scenes: real fine-tuning, real export, real measurement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import mobilenets as mn
+from making import TOY, trained
+from mobilenets.adapting import Adapted
+from mobilenets.adapting.learning import Classroom, Speed, subset
+from mobilenets.adapting.timing import Costs, steps_left
+from mobilenets.adapting.trajectory import front, steps
+from mobilenets.costs import parse_budget
+from mobilenets.costs.sizes import sizes
+from mobilenets.data import scenes
+from mobilenets.errors import BudgetUnmetError, CheckpointError, MisuseError
+from mobilenets.model import MobileNet, build
+from mobilenets.preprocessing import Preprocessing
+from mobilenets.table import json as table_json
+from mobilenets.table import scale, with_classes
+from mobilenets.training import load_splits
+from mobilenets.training.run import open_data
+from mobilenets.watching import Watcher
+from mobilenets.zoo import network
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes of three classes."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    scenes.write_classification(folder, per_class_train=24, per_class_val=6, size=48)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a few rows for these classes."""
+    folder = open_data(photos, TOY, seed=0)
+    wide = scale(TOY, 2.0)  # narrow ones have nothing to give in steps of 8
+    model = trained(with_classes(wide, len(folder.classes)), folder.classes)
+    return mn.save(model, tmp_path_factory.mktemp("start") / "start.safetensors")
+
+
+class _Stop(Watcher):
+    """Ctrl-C where something is noted, or a phase begins."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def note(self, text: str) -> None:
+        if text.startswith(self.word):
+            raise KeyboardInterrupt
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.note(name)
+
+
+def macs(model: Path) -> int:
+    return mn.cost(mn.load(model).network).macs
+
+
+def test_down_to_the_budget_with_interruptions(start: Path, photos: Path, tmp_path: Path) -> None:
+    out, budget = tmp_path / "run", f"{0.7 * macs(start):.0f}MACs"
+
+    def go(watcher: Watcher | None = None, *, resume: bool = True) -> object:
+        return mn.adapt(start, photos, budget, minutes=0.3, out=out, resume=resume, delta=0.08, watcher=watcher)
+
+    with pytest.raises(KeyboardInterrupt):
+        go(_Stop("step  1"), resume=False)
+    (zero, one) = steps(out / "steps")
+    assert (zero.number, one.number) == (0, 1) and one.macs < zero.macs == macs(start)
+    kept = mn.load(out / "steps" / "01.safetensors")  # what is there is of use
+    assert kept.network == one.network and mn.cost(kept.network).macs == one.macs
+    assert sum(p["kept"] for p in one.proposals) == 1 and all(p["load"] < zero.load for p in one.proposals)
+    written = (out / "steps" / "01.safetensors").stat().st_mtime_ns
+    with pytest.raises(KeyboardInterrupt):
+        go(_Stop("exporting"))
+    result = go()
+    assert isinstance(result, Adapted) and result.folder == out
+    report = json.loads((out / "report.json").read_text())
+    assert report == json.loads(json.dumps(result.report))
+    assert (out / "steps" / "01.safetensors").stat().st_mtime_ns == written  # it was not made again
+    end = report["result"]
+    assert report["met"] and end["macs"] <= 0.7 * macs(start)
+    way = steps(out / "steps")
+    assert len(way) == len(report["steps"]) > 1 and way[-1].load <= 1.0 < way[-2].load
+    assert [s.macs for s in way] == sorted((s.macs for s in way), reverse=True)
+    assert mn.load(out / "model.safetensors").network.rows == way[-1].network.rows
+    assert mn.evaluate(end["artifact"], photos, split="val").metric == end["metric"]
+    assert report["verification"]["max_difference"] < 1e-4
+    assert (out / "trajectory.png").stat().st_size > 20_000
+    assert table_json.read(out / "table.json").rows == way[-1].network.rows
+    again = mn.adapt(start, photos, budget, minutes=0.3, out=out, delta=0.08, resume=True)
+    assert again.report == report
+    with pytest.raises(MisuseError, match="begun with rule ratio, asked to go on with accuracy"):
+        mn.adapt(start, photos, budget, out=out, delta=0.08, rule="accuracy", resume=True)
+    with pytest.raises(MisuseError, match="is not empty"):
+        mn.adapt(start, photos, budget, out=out)
+
+
+def test_by_measured_latency(
+    start: Path, photos: Path, tmp_path: Path, latency_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
+    model = mn.load(start)
+    measured = mn.benchmark(model.network, seconds=0.5).median_ms
+    told: list[str] = []
+
+    class Told(Watcher):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    result = mn.adapt(model, photos, f"{50 * measured}ms", out=tmp_path / "none", watcher=Told())
+    assert result.folder is None and result.artifact is None and result.model is model
+    assert result.report["met"] and "meets" in told[-1] and not (tmp_path / "none").exists()
+    with pytest.raises(BudgetUnmetError, match=r"cannot reach 1e-0\d ms by narrower layers.*Ask for [\d.]+ ms"):
+        mn.adapt(model, photos, "0.00000001ms", out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def headed(name: str, classes: tuple[str, ...]) -> MobileNet:
+    torch.manual_seed(0)
+    net = with_classes(scale(network(name), 0.25, 96), len(classes))
+    return build(net, classes, preprocessing=Preprocessing.default(96, shaping="stretch"))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("ssdlite_mobilenet_v3_small", scenes.write_detection), ("lraspp_mobilenet_v3_small", scenes.write_segmentation)],
+)
+def test_heads(name: str, write: Callable[..., object], tmp_path: Path) -> None:
+    write(tmp_path / "data", train=24, val=8)
+    folder = open_data(tmp_path / "data", network(name), seed=0)
+    model = headed(name, folder.classes)
+    before = mn.cost(model.network).macs
+    result = mn.adapt(
+        model, tmp_path / "data", f"{0.85 * before:.0f}MACs", minutes=0.1, delta=0.2, out=tmp_path / "run"
+    )
+    assert result.report["met"] and mn.cost(result.model.network).macs <= 0.85 * before
+    assert result.report["task"] == folder.task and result.artifact is not None
+    evaluated = mn.evaluate(result.artifact, tmp_path / "data", split="val")
+    assert evaluated.metric == pytest.approx(result.report["result"]["metric"], nan_ok=True)
+
+
+def test_proposals_are_chosen_by_images_that_they_do_not_see(start: Path, photos: Path) -> None:
+    model = mn.load(start)
+    train, val = load_splits(open_data(photos, model.network, seed=0), 32, Watcher())
+    room = Classroom(model, train, val, answers=None, seed=0)
+    assert set(room.kept_out).isdisjoint(room.learned)
+    assert len(room.kept_out) + len(room.learned) == len(train)
+    assert {str(p) for p in room.held.paths}.isdisjoint(str(p) for p in val.paths)
+    one, other = (room.taught(model.network, model, steps=2, lesson=1) for _ in range(2))
+    for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)  # all proposals of a step see the same batches
+    assert room.score(one) == room.score(other)
+    room.fewer(3)
+    assert len(room.held) == 3 and len(subset(train, room.learned[:2])) == 2
+
+
+def test_corrected_costs() -> None:
+    budget = parse_budget(["1MACs", "1KB"])
+    costs = Costs(budget, "fp32", None)
+    counted = sizes(TOY)
+    assert costs.load(TOY) == counted.macs
+    costs.learn(TOY, 3.0, 2 * counted.file_bytes)
+    file_only = Costs(parse_budget("1KB"), "fp32", None, file_factor=costs.file_factor)
+    assert file_only.load(TOY) == pytest.approx(2 * counted.file_bytes / 1000)
+    assert costs.latency_ms(TOY) is None
+
+
+@pytest.mark.parametrize(("load", "cut", "count"), [(1.25, 0.0125, 20), (1.25, 0.1, 3), (1.0, 0.1, 1), (0.9, 0.1, 1)])
+def test_steps_left(load: float, cut: float, count: int) -> None:
+    assert steps_left(load, cut) == count
+
+
+def test_steps_in_a_time() -> None:
+    speed = Speed(step_s=0.1, fixed_s=1.0)
+    assert speed.proposal_s(20) == pytest.approx(3.0)
+    assert speed.steps_in(3.05, least=5, most=100) == 20
+    assert speed.steps_in(0.5, least=5, most=100) == 5 and speed.steps_in(1e6, least=5, most=100) == 100
+
+
+def test_front() -> None:
+    assert front([(4.0, 0.8), (3.0, 0.85), (2.0, 0.7), (1.0, 0.75)]) == [1, 3]
+
+
+def test_a_damaged_step_is_named(tmp_path: Path) -> None:
+    (tmp_path / "00.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"00\.json: a damaged step"):
+        steps(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"minutes": 0.0}, "minutes"),
+        ({"delta": 1.0}, "delta"),
+        ({"rule": "best"}, "rule"),
+        ({"precision": "int4"}, "precision"),
+        ({"threads": 0}, "threads"),
+        ({"seed": -1}, "seed"),
+        ({"device": "lokal"}, "Did you mean local"),
+        ({"resume": True}, "--resume needs --out"),
+    ],
+)
+def test_misuse(start: Path, photos: Path, options: dict[str, object], words: str) -> None:
+    with pytest.raises(MisuseError, match=words):
+        mn.adapt(start, photos, "1MACs", **options)  # type: ignore[arg-type]
+
+
+def test_other_networks_and_classes_are_refused(start: Path, photos: Path, tmp_path: Path) -> None:
+    hybrid = build(with_classes(scale(network("mobilenet_v4_hybrid_medium"), 1.0, 64), 3))
+    with pytest.raises(MisuseError, match="cannot be chosen one by one"):
+        mn.adapt(hybrid, photos, "1MACs")
+    model = build(TOY, ("lying", "standing", "slanting"))
+    with pytest.raises(mn.MobileNetsError):
+        mn.adapt(model, photos, "1MACs", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
