@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -384,8 +384,7 @@ def reachable(costs: Costs, network: Network, divisor: int) -> Network:
     if (load_ := costs.load(found)) <= 1.0:
         return found
     budget = costs.budget
-    limits = {name: value for name, value in asdict(budget).items() if value is not None}
-    raised = replace(budget, **{name: 1.01 * load_ * value for name, value in limits.items()})
+    raised = budget.times(load_)
     raise BudgetUnmetError(
         f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
         f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "

@@ -12,7 +12,7 @@ from mobilenets.costs.sizes import Sizes, sizes
 from mobilenets.latency import Device, LatencyTable
 from mobilenets.latency.measure import Ending, Latency, Model, interleave, loaded
 from mobilenets.precision import Precision
-from mobilenets.search import Dimension, divisor_of, probes
+from mobilenets.search import Dimension, divisor_of, priced, probes
 from mobilenets.table import Network
 
 ROUNDS = 9
@@ -46,9 +46,12 @@ class Costs:
 
     def load(self, network: Network) -> float:
         """By prediction."""
-        counted = sizes(network, self.precision)
-        expected = replace(counted, file_bytes=round(self.file_factor * counted.file_bytes))
-        return self.budget.load(expected, self.latency_ms(network))
+        if self.table is None:
+            counted, latency_ms = sizes(network, self.precision), None
+        else:
+            counted, predicted_ms = priced(network, self.table, self.precision)
+            latency_ms = self.latency_factor * predicted_ms
+        return self.budget.load(replace(counted, file_bytes=round(self.file_factor * counted.file_bytes)), latency_ms)
 
     def measured(self, network: Network, latency_ms: float, file_bytes: int) -> tuple[Sizes, float]:
         """(sizes with the real file's, load by measurement)."""

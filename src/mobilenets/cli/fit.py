@@ -21,6 +21,7 @@ def run(
     budget: list[str],
     minutes: float = 10.0,
     task: Literal["detect", "segment"] | None = None,
+    effort: Literal["low", "medium", "high"] = "low",
     device: str = "local",
     precision: Precision = "fp32",
     max_drop: float | None = None,
@@ -43,6 +44,8 @@ def run(
             given several times, all must hold.
         minutes: wall-clock time for everything.
         task: where the data have both boxes and masks; else it is found from them.
+        effort: low picks from the papers' networks; medium takes one that is too large by a quarter and makes it
+            narrower (NetAdapt); high adds networks of an architecture search on these images, which wants hours.
         device: where latency is measured and the artifact proven: local, ssh:user@host, browser.
         precision: of the artifact: fp32, fp16 (weights), int8.
         max_drop: what int8 may cost, in points of the metric (1; 2 of AP and mIoU); where nothing holds it, the file
@@ -60,7 +63,7 @@ def run(
 
     with Display() as display:
         result = fit(
-            data, budget, minutes=minutes, out=out, task=task, device=device, precision=precision,
+            data, budget, minutes=minutes, out=out, task=task, effort=effort, device=device, precision=precision,
             max_drop=None if max_drop is None else max_drop / 100, threads=threads, seed=seed, weights=weights,
             resume=resume, overwrite=overwrite, watcher=display,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mobilenets.costs.sizes import Sizes
 from mobilenets.errors import BudgetFormatError
@@ -46,6 +46,11 @@ class Budget:
             f"{self.ram_bytes / 1e3:g} KB of activations" if self.ram_bytes is not None else "",
         ]
         return " and ".join(part for part in parts if part)
+
+    def times(self, factor: float) -> Budget:
+        """Every limit so many times as large."""
+        limits = {limit.name: getattr(self, limit.name) for limit in fields(self)}
+        return Budget(**{name: None if value is None else factor * value for name, value in limits.items()})
 
     def load(self, counted: Sizes, latency_ms: float | None = None) -> float:
         """The largest part of a limit that a network takes: the budget is met up to 1.

@@ -95,7 +95,7 @@ def grid(
 ) -> list[Candidate]:
     """Every family, with every head of the task, at every width and resolution; sizes are those of `precision`."""
     return [
-        _candidate(with_classes(scale(body, width, resolution), classes), precision)
+        candidate_of(with_classes(scale(body, width, resolution), classes), precision)
         for name in names
         for body in bodies(task, name)
         for width in WIDTHS
@@ -103,7 +103,12 @@ def grid(
     ]
 
 
-def _candidate(network: Network, precision: Precision) -> Candidate:
+def candidate_of(network: Network, precision: Precision, expected: float | None = None) -> Candidate:
+    """A network and what is counted of it; of one that nobody published, `expected` says what it may reach."""
+    if expected is None and network.backbone:
+        expected = estimate_score(network)
+    elif expected is None:
+        expected = estimate_top1(network.name, network.width, network.resolution)
     counted = sizes(network, precision)
     return Candidate(
         network,
@@ -111,7 +116,7 @@ def _candidate(network: Network, precision: Precision) -> Candidate:
         counted.params,
         counted.ram_bytes,
         counted.file_bytes,
-        estimate_score(network) if network.backbone else estimate_top1(network.name, network.width, network.resolution),
+        expected,
     )
 
 

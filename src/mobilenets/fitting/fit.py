@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from mobilenets.errors import MisuseError, MobileNetsError
 from mobilenets.exports.verify import allowed_drop
 from mobilenets.files import run_folder
 from mobilenets.fitting.candidates import grid, within_counts, within_sight
-from mobilenets.fitting.job import Job
+from mobilenets.fitting.job import Job, relaxed
 from mobilenets.fitting.reporting import write_report
-from mobilenets.fitting.state import State
+from mobilenets.fitting.state import Effort, State
 from mobilenets.latency import device as device_named
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load
@@ -53,6 +54,7 @@ def fit(
     minutes: float = 10.0,
     out: str | Path | None = None,
     task: Task | None = None,
+    effort: Effort = "low",
     device: str = "local",
     precision: Precision = "fp32",
     max_drop: float | None = None,
@@ -73,6 +75,8 @@ def fit(
         minutes: wall-clock time for all of it.
         out: run folder; None takes the next free runs/fitN.
         task: `detect` or `segment`, where the data have both boxes and masks; else it is found from the data.
+        effort: `low` picks from the papers' networks; `medium` takes one that is too large by a quarter and makes it
+            narrower (NetAdapt); `high` adds networks of an architecture search on these images, which wants hours.
         device: where latency is measured, and the artifact proven: `local`, `ssh:user@host`, `browser`.
         precision: of the artifact; int8 is held to `max_drop`, and the file stays in float where nothing holds it.
         max_drop: what int8 may cost, as part of the metric: 0.01, one point, unless given; 0.02 of AP and mIoU.
@@ -93,16 +97,16 @@ def fit(
     watcher = watcher or Watcher()
     limits = parse_budget(budget)
     device_named(device)  # a misspelt one is refused before anything is written
-    _check(minutes, threads, seed, precision, max_drop)
+    _check(minutes, threads, seed, precision, max_drop, effort)
     folder = open_folder(data, seed=seed, task=task)  # bad data and bad budgets are refused before anything is written
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS[folder.task]))
     known = grid(len(folder.classes), precision=precision, task=folder.task)
-    counted = within_counts(within_sight(known, native_px), limits)
+    counted = within_counts(within_sight(known, native_px), relaxed(limits, effort))
     max_drop = allowed_drop(folder.task) if max_drop is None else max_drop
     given = [budget] if isinstance(budget, str) else list(budget)
     asked = State(
         Path("fit.json"), str(Path(data).resolve()), given, minutes, threads, seed, str(weights),
-        device, precision, max_drop, task,
+        device, precision, max_drop, task, effort,
     )  # fmt: skip
     if resume:
         state = _resumed(out, asked)
@@ -141,7 +145,11 @@ def fit(
                 job.keep_time()
 
 
-def _check(minutes: float, threads: int, seed: int, precision: str, max_drop: float | None) -> None:
+def _check(
+    minutes: float, threads: int, seed: int, precision: str, max_drop: float | None, effort: str
+) -> None:  # fmt: skip
+    if effort not in (levels := get_args(Effort)):
+        raise MisuseError(f"`effort` (={effort!r}) must be one of {', '.join(levels)}.")
     if precision not in (known := get_args(Precision)):
         raise MisuseError(f"`precision` (={precision!r}) must be one of {', '.join(known)}.")
     if max_drop is not None and not 0 <= max_drop < 1:
@@ -159,7 +167,7 @@ def _resumed(out: str | Path | None, asked: State) -> State:
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     state = State.read(Path(out) / "fit.json")
-    for name in ("data", "task", "device", "precision", "max_drop", "threads", "seed", "weights"):
+    for name in ("data", "task", "effort", "device", "precision", "max_drop", "threads", "seed", "weights"):
         before, now = getattr(state, name), getattr(asked, name)
         if before != now:
             raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
@@ -182,6 +190,8 @@ def _clear(run: Path) -> None:
     inside = [path for name, pattern in below.items() for path in (run / name).glob(pattern)]
     for path in [*(run / name for name in names), *inside, *run_files(run / "train")]:
         path.unlink(missing_ok=True)
+    for name in ("adapted", "architectures"):
+        shutil.rmtree(run / name, ignore_errors=True)
     for name in (*below, "train"):
         with contextlib.suppress(OSError):
             (run / name).rmdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from mobilenets.adapting import adapt
+from mobilenets.adapting.timing import Clock
 from mobilenets.compression.ladder import Rung
 from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
@@ -23,9 +26,11 @@ from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.samples import CALIBRATION
 from mobilenets.exports.shipping import ending_of
+from mobilenets.fitting.architectures import architectures
 from mobilenets.fitting.candidates import (
     GONE,
     Candidate,
+    candidate_of,
     choose,
     front,
     mark,
@@ -38,12 +43,14 @@ from mobilenets.fitting.learning import expected_error, extrapolated_error, seco
 from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.reporting import Outcome
 from mobilenets.fitting.starting import Starts
-from mobilenets.fitting.state import State
+from mobilenets.fitting.state import Effort, State
 from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision, Scheme
 from mobilenets.search import successive_halving
+from mobilenets.search.space import PREFIX
+from mobilenets.table.json import from_dict, to_dict
 from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits
 from mobilenets.training.objectives import Data
@@ -58,6 +65,14 @@ SEARCH_WIDTH = 6
 WARM_IMAGES = 10.0
 """A start from published weights counts as so many times the images: MobileNetV2 at 96 px had 78 % of CIFAR-10 right
 after 1.5 minutes from them, and less after 15 minutes from random ones. It only orders candidates."""
+RELAXED = 1.25
+"""With NetAdapt the budget under which a network is chosen and trained is so many times the user's."""
+ADAPT_SHARE = 0.5
+"""Part of the time after the search that NetAdapt gets, its long fine-tuning included."""
+ARCHITECTURE_SHARE = 0.5
+"""Part of the time after measuring that architecture search gets, to the end of its proxy trainings."""
+SEARCHED = 2
+"""Searched networks that are tried beside the papers' whatever is expected of them."""
 LEAST_TRIAL_S = 10.0
 """Below this a trial says more about the warm-up than about the network: fewer candidates are tried instead."""
 ASKED = 16
@@ -70,11 +85,18 @@ SCORED_PER_S = 800.0
 """Images that are read and scored a second, to know when training must end; small ones go faster, large ones slower."""
 
 
+def relaxed(budget: Budget, effort: Effort) -> Budget:
+    """What a network must meet before NetAdapt, where that comes after."""
+    return budget.times(RELAXED) if effort == "medium" else budget
+
+
 class Job:
     """One sitting of a fit. Phases read what the state already holds, so that resuming skips what is done."""
 
     def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
-        self.run, self.state, self.budget, self.folder, self.watcher = run, state, budget, folder, watcher
+        self.run, self.state, self.folder, self.watcher = run, state, folder, watcher
+        self.asked_for = budget
+        self.budget = relaxed(budget, state.effort)
         self.device = device(state.device)
         self.ending = ending_of(folder.task)
         self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
@@ -99,6 +121,7 @@ class Job:
         """All phases, one after the other."""
         torch.set_num_threads(os.cpu_count() or 1)
         candidates = self.measure(counted)
+        candidates += self.searched(candidates)
         chosen = self.choose(candidates)
         on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
         candidates = mark(candidates, on_front)
@@ -107,12 +130,15 @@ class Job:
         self.squares = train, val
         winner, candidates = self.search(chosen, candidates, train, val)
         while True:
-            model = self.train_winner(winner, train, val)
+            shipped, model = self.adapted(winner, self.train_winner(winner, train, val))
             artifact, verification = self.export(model)
             latency = self.time_again(artifact)
             if self.fits(artifact, latency):
                 break
             winner, candidates = self.step_down(winner, candidates, artifact, latency)
+        if shipped is not winner:
+            candidates = [*mark(candidates, [replace(winner, status="tried")]), shipped]
+        winner = shipped
         candidates = mark(candidates, [replace(winner, status="winner", measured=latency)])
         answers = None
         if self.state.device != "local":
@@ -127,9 +153,10 @@ class Job:
         """Latency of all candidates, most of it predicted; what was measured in an earlier sitting is kept."""
         threads = self.state.threads
         self.watcher.phase("latency table of this device")
-        table = table_for(
-            self.device, task=self.folder.task, threads=threads, precision=self.timed, ending=self.ending, quick=True,
-            on_progress=self.watcher.advance,
+        # a search looks at networks that no paper has: the whole table foretells them better
+        table = self.table = table_for(
+            self.device, task=self.folder.task, threads=threads, precision=self.timed, ending=self.ending,
+            quick=self.state.effort != "high", on_progress=self.watcher.advance,
         )  # fmt: skip
         if self.state.measured:
             kept = [
@@ -158,6 +185,9 @@ class Job:
         """The candidates of the search; a resumed run keeps those of its first sitting."""
         if not self.state.chosen:
             chosen = choose(candidates, self.learned(candidates), self.search_width(), self.starts.warm)
+            found = [c for c in candidates if c.network.name.startswith(PREFIX) and c.status not in GONE]
+            new = [c for c in found if c not in chosen][:SEARCHED]  # they have learned on these very images
+            chosen = [*new, *chosen]
             self.state.chosen = [c.label for c in chosen]
             self.keep_time()
         by_label = {c.label: c for c in candidates}
@@ -247,6 +277,7 @@ class Job:
         if self.state.trained == winner.label and (run / "best.safetensors").is_file():
             return load(run / "best.safetensors")
         share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0
+        share *= 1 - ADAPT_SHARE if self.state.effort == "medium" else 1.0
         seconds = max(share * (self.left_s() - self.closing_s), 5.0)
         state = run / STATE
         training = self.starts.training(winner, seconds, train, val)
@@ -258,6 +289,55 @@ class Job:
         self.state.trained = winner.label
         self.keep_time()
         return model
+
+    def searched(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """With effort `high`: networks that architecture search found, with the weights of their proxy trainings."""
+        if self.state.effort != "high":
+            return []
+        if not self.state.searched:
+            seconds = ARCHITECTURE_SHARE * max(self.left_s() - self.closing_s, 0.0)
+            clock = Clock(self.device, self.state.threads, self.timed, self.ending)
+            found = architectures(
+                self.run / "architectures", self.state, self.budget, self.folder, self.table, clock, seconds,
+                self.watcher,
+            )  # fmt: skip
+            for model in found:
+                save(model, self.starts.kept_at(model.network))
+            networks = [model.network for model in found]
+            self.state.measured |= {
+                network.label: latency for network, latency in zip(networks, self.timed_networks(networks), strict=True)
+            }
+            self.state.searched = [to_dict(network) for network in networks]
+            self.keep_time()
+        made = []
+        for values in self.state.searched:
+            network = from_dict(values, where=str(self.state.path))
+            latency = self.state.measured[network.label]
+            # no paper says what it reaches: as much as what is as fast, and the search on the images says the rest
+            known = [c.expected for c in candidates if c.latency_ms <= latency.median_ms]
+            new = candidate_of(network, self.state.precision, max(known, default=0.0))
+            made.append(replace(new, predicted_ms=self.table.predict_ms(network), measured=latency))
+        limit = self.budget.latency_ms
+        return made if limit is None else mark_slow(made, limit)
+
+    def adapted(self, winner: Candidate, model: MobileNet) -> tuple[Candidate, MobileNet]:
+        """With effort `medium`: the trained winner made narrower until it meets the budget that was asked for."""
+        if self.state.effort != "medium":
+            return winner, model
+        run = self.run / "adapted"
+        begun = (run / "adapt.json").is_file()
+        if not begun:
+            save(model, self.run / "model.safetensors")
+        done = adapt(
+            self.run / "model.safetensors", self.state.data, self.state.budgets,
+            minutes=max(self.left_s() - self.closing_s, 20.0) / 60, out=run, device=self.state.device,
+            precision=self.state.precision, threads=self.state.threads, seed=self.state.seed, resume=begun,
+            watcher=self.watcher,
+        )  # fmt: skip
+        self.keep_time()
+        if done.folder is None:  # it meets the budget as it is
+            return winner, model
+        return candidate_of(done.model.network, self.state.precision, winner.expected), done.model
 
     def export(self, model: MobileNet) -> tuple[Path, Verification]:
         """Checkpoint and artifact, verified on the validation images."""
@@ -321,8 +401,9 @@ class Job:
 
     def fits(self, artifact: Path, latency: Latency) -> bool:
         """Whether what would be shipped meets the budget, by its real size and latency."""
-        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
-        large = self.budget.file_bytes is not None and artifact.stat().st_size > self.budget.file_bytes
+        limits = self.asked_for
+        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
+        large = limits.file_bytes is not None and artifact.stat().st_size > limits.file_bytes
         return not slow and not large
 
     def step_down(
@@ -356,6 +437,7 @@ class Job:
             f"stepping down to {down.label}, with a quarter of the time on top"
         )
         (self.run / "train" / STATE).unlink(missing_ok=True)
+        shutil.rmtree(self.run / "adapted", ignore_errors=True)
         self.state.winner = down.label
         self.state.minutes += 0.25 * self.state.minutes  # it was trained for nothing: a quarter of the time again
         self.keep_time()

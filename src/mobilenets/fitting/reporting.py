@@ -27,6 +27,7 @@ from mobilenets.model import MobileNet, versions
 from mobilenets.prediction import Predictor, evaluate_labelled, open_model
 from mobilenets.report import command, draw, history, listed, machine, now, write_page
 from mobilenets.runtime import open_artifact
+from mobilenets.search.widths import SUFFIX
 from mobilenets.training.objectives import Data
 from mobilenets.watching import Watcher
 from mobilenets.weights.provenance import provenance
@@ -164,7 +165,7 @@ def _evidence(
         "history": history(run / "train" / "metrics.csv"),
         "costs": report_part(cost(o.model.network)),
         **evidence(folder.task, scoring, predictor, folder.splits["val"], run, of),
-        "licences": provenance(o.model.network.backbone or o.model.network.name, o.source),
+        "licences": provenance((o.model.network.backbone or o.model.network.name).removesuffix(SUFFIX), o.source),
         "files": listed(dict.fromkeys(files), run),
         **({} if o.quantized is None else {"quantization": ladder(o.quantized.report)}),
     }  # fmt: skip

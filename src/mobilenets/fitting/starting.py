@@ -9,6 +9,7 @@ from mobilenets.data.folder import Folder
 from mobilenets.errors import CheckpointError, MisuseError, MobileNetsError
 from mobilenets.fitting.candidates import Candidate
 from mobilenets.model import load
+from mobilenets.table.rows import Network
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
 from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Dense
@@ -36,7 +37,10 @@ class Starts:
 
     def path(self, candidate: Candidate) -> Path:
         """Where the search keeps a candidate's weights."""
-        network = candidate.network
+        return self.kept_at(candidate.network)
+
+    def kept_at(self, network: Network) -> Path:
+        """Where the search keeps a network's weights."""
         stride = "" if network.output_stride is None else f"_os{network.output_stride}"
         return self.kept / f"{network.name}_{network.width:g}_{network.resolution}{stride}.safetensors"
 

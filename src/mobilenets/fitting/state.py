@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.latency import Latency
 from mobilenets.metrics import Task
 from mobilenets.precision import Precision
+
+Effort = Literal["low", "medium", "high"]
 
 
 @dataclass
@@ -30,6 +32,8 @@ class State:
         precision: of the artifact.
         max_drop: what int8 may cost, as part of the metric.
         task: what the data are read for; None where they tell.
+        effort: where networks come from: the index, and NetAdapt, and architecture search.
+        searched: tables that the architecture search found.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
@@ -53,6 +57,8 @@ class State:
     precision: Precision = "fp32"
     max_drop: float = 0.01
     task: Task | None = None
+    effort: Effort = "low"
+    searched: list[dict[str, Any]] = field(default_factory=list)
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)
     train_s: dict[str, float] = field(default_factory=dict)
@@ -67,7 +73,7 @@ class State:
     def arguments(self) -> list[str]:
         """What `mobilenets` takes to do the same: the verb, the data, and what is not by default."""
         usual = State(self.path, "", [], 0.0, 1, 0, "auto")
-        names = ("task", "device", "precision", "threads", "seed", "weights")
+        names = ("task", "effort", "device", "precision", "threads", "seed", "weights")
         told = [f"--{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
         if self.max_drop != usual.max_drop:
             told.append(f"--max-drop={100 * self.max_drop:g}")

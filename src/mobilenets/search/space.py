@@ -29,6 +29,8 @@ from mobilenets.table.rows import (
 )
 from mobilenets.zoo.heads import lraspp, raspp, ssdlite
 
+PREFIX = "searched_"
+"""Of the names of networks that a search found."""
 BOTTLENECK, SEPARABLE = "bottleneck", "separable"
 DIVISOR = 8
 
@@ -181,7 +183,7 @@ class Space:
         rows.append(("last", Conv(1, self._wide(LAST * float(chosen["head.conv"])), Act.HSWISH)))
         network = Network("searched", "found by search", tuple(row for _, row in rows), int(chosen["resolution"]))
         network, places = self._headed(network, chosen, [place for place, _ in rows][: body + 1])
-        return replace(network, name=f"searched_{_digest(network)}"), places
+        return replace(network, name=PREFIX + _digest(network)), places
 
     def _stage(
         self, number: int, chosen: Mapping[str, Value], channels: int

@@ -22,7 +22,7 @@ from mobilenets.exports.whole import size_bytes
 from mobilenets.files import write_text
 from mobilenets.latency import Latency, time_artifact, time_networks
 from mobilenets.metrics import SPOKEN
-from mobilenets.model import MobileNet, load, save
+from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.prediction import evaluate_labelled, open_model
 from mobilenets.search import Plan, Point, Study, Trial, open_study, work
 from mobilenets.search.space import Space
@@ -100,7 +100,7 @@ class Job:
         self.begun, self.spent_before = time.perf_counter(), state.spent_s
         self.metric = SPOKEN[folder.task]
         splits = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
-        self.closing_s = state.asked.keep * (CLOSING_S + splits / SCORED_PER_S)
+        self.until_end_s = 3600 * state.asked.hours - state.asked.keep * (CLOSING_S + splits / SCORED_PER_S)
 
     @property
     def spent_s(self) -> float:
@@ -109,7 +109,11 @@ class Job:
 
     def until_s(self, part: float) -> float:
         """Seconds from now to a part of the time; never less than a few."""
-        return max(part * (3600 * self.state.asked.hours - self.closing_s) - self.spent_s, 3.0)
+        return max(part * self.until_end_s - self.spent_s, 3.0)
+
+    def limit_to(self, seconds: float) -> None:
+        """All rungs together take so many seconds from now on, instead of the hours that were asked for."""
+        self.until_end_s = self.spent_s + seconds
 
     def keep_time(self) -> None:
         """Write the state with the time used so far."""
@@ -335,7 +339,8 @@ class Job:
             model = calibrated(self.shared, self.state.chosen[name], self.train)
             training = Training(model, self.recipe(seconds, PROXY_LR), self.train, self.val)
             trained = training.run(on_tick=self.watcher.tick, on_note=self.watcher.note)
-            save(trained, self.folder_of(name) / "proxy.safetensors")
+            told = with_info(trained, recipe=training.recipe.to_dict())
+            save(told, self.folder_of(name) / "proxy.safetensors")
             self.told("proxy", name, training.best_score)
 
     def told(self, rung: Rung, name: str, score: float) -> None:
@@ -347,15 +352,14 @@ class Job:
         took = f", {self.state.measured_ms[name]:.2f} ms" if name in self.state.measured_ms else ""
         self.watcher.note(f"{rung}: {name} {self.metric} {score:.1%}{by}{took}")
 
-    def kept(self) -> list[str]:
-        """Names of the networks that are trained to their end, best first."""
+    def ranked(self) -> list[str]:
+        """Names of the chosen networks, best first by their proxy trainings."""
         by_proxy = self.state.rung("proxy")
-        ranked = sorted(self.state.chosen, key=lambda name: -by_proxy.get(name, 0.0))
-        return ranked[: self.state.asked.keep]
+        return sorted(self.state.chosen, key=lambda name: -by_proxy.get(name, 0.0))
 
     def train_kept(self) -> list[tuple[str, MobileNet]]:
         """The rest of the time for what is kept; each in a run folder of its own, an interrupted one goes on."""
-        names = self.kept()
+        names = self.ranked()[: self.state.asked.keep]
         if not self.state.full_s:
             self.state.full_s = self.until_s(1.0) / len(names)
             self.keep_time()
