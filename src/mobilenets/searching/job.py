@@ -142,8 +142,7 @@ class Job:
         state, task, classes = self.state, self.folder.task, len(self.folder.classes)
         task = "classify" if task == "multi-label" else task
         if state.choices:
-            choices = {name: tuple(values) for name, values in state.choices.items()}
-            return Space(task, classes, choices, state.base, state.anchors)
+            return state.space(task, classes)
         resolutions = state.asked.resolutions or self._resolutions(task, classes)
         space = self._based(Space.of(task, classes, resolutions=resolutions))
         if task == "detect":

@@ -11,6 +11,7 @@ from mobilenets.files import write_text
 from mobilenets.metrics import Task
 from mobilenets.precision import Precision
 from mobilenets.search import Objective, Point, Searcher
+from mobilenets.search.space import Space
 
 NAME = "search.json"
 
@@ -117,18 +118,23 @@ class State:
         start = f"{rung} "
         return {key.removeprefix(start): score for key, score in self.rungs.items() if key.startswith(start)}
 
+    def space(self, task: str, classes: int) -> Space:
+        """The narrowed space."""
+        choices = {name: tuple(values) for name, values in self.choices.items()}
+        return Space(task, classes, choices, self.base, self.anchors)
+
     def write(self) -> None:
         """Write the state, whole or not at all."""
         values = {key: value for key, value in self.__dict__.items() if key not in ("path", "asked")}
         write_text(self.path, json.dumps({"asked": _hidden(asdict(self.asked)), **values}, indent=1))
 
     @staticmethod
-    def read(run: Path, asked: Asked) -> State:
+    def read(run: Path, asked: Asked | None = None) -> State:
         """The state of an interrupted run.
 
         Args:
             run: its folder.
-            asked: now; all but the hours must be what was asked for then.
+            asked: now; all but the hours must be what was asked for then. None: to look at it only.
 
         Raises:
             MisuseError: there is none, it is damaged, or something else was asked for.
@@ -137,11 +143,12 @@ class State:
             values = json.loads((run / NAME).read_text(encoding="utf-8"))
             before = values.pop("asked")
             anchors = values.pop("anchors")
-            state = State(run / NAME, asked, **values)
+            told = before | {"study": "", **{name: tuple(before[name]) for name in ("budgets", "resolutions")}}
+            state = State(run / NAME, asked or Asked(**told), **values)
             state.anchors = None if anchors is None else (tuple(anchors[0]), anchors[1], anchors[2])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise MisuseError(f"{run}: no interrupted search to resume ({error}); run without --resume.") from error
-        now = json.loads(json.dumps(_hidden(asdict(asked))))
+        now = json.loads(json.dumps(_hidden(asdict(state.asked)))) if asked is not None else {}
         for name in now:
             if name != "hours" and before.get(name) != now[name]:
                 raise MisuseError(
