@@ -25,7 +25,6 @@ from mobilenets.adapting import adapt
 from mobilenets.adapting.job import tuning_recipe
 from mobilenets.adapting.learning import Classroom
 from mobilenets.adapting.state import State
-from mobilenets.adapting.timing import Clock
 from mobilenets.cli.progress import Display
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import relabelled
@@ -34,6 +33,7 @@ from mobilenets.files import write_text
 from mobilenets.latency import device
 from mobilenets.model import MobileNet, load, save
 from mobilenets.prediction import evaluate
+from mobilenets.search.timing import Clock
 from mobilenets.table import Network, scale
 from mobilenets.training import Training, execute, load_splits
 from mobilenets.training.distill import ask_teachers

@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.tables import machine
-from mobilenets.adapting.timing import Clock
 from mobilenets.cli.progress import Display
 from mobilenets.costs import cost
 from mobilenets.data.folder import Folder
@@ -35,6 +34,7 @@ from mobilenets.latency import device
 from mobilenets.metrics import METRICS
 from mobilenets.model import save
 from mobilenets.prediction import DetectionEvaluation, evaluate_labelled, open_model
+from mobilenets.search.timing import Clock
 from mobilenets.searching import spearman
 from mobilenets.searching.state import State
 from mobilenets.supernet import SharedWeights, scored

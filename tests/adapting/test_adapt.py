@@ -12,15 +12,16 @@ import torch
 import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
-from mobilenets.adapting.learning import Classroom, Speed, subset
-from mobilenets.adapting.timing import Costs, steps_left
+from mobilenets.adapting.learning import Classroom, Speed
 from mobilenets.adapting.trajectory import front, steps
 from mobilenets.costs import parse_budget
 from mobilenets.costs.sizes import sizes
 from mobilenets.data import scenes
+from mobilenets.data.subset import subset
 from mobilenets.errors import BudgetUnmetError, CheckpointError, MisuseError
 from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
+from mobilenets.search.timing import Costs, steps_left
 from mobilenets.table import json as table_json
 from mobilenets.table import scale, with_classes
 from mobilenets.training import load_splits

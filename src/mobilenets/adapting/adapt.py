@@ -14,7 +14,6 @@ from typing import Any, get_args
 from mobilenets.adapting.job import Job, reachable
 from mobilenets.adapting.reporting import already_met, write_report
 from mobilenets.adapting.state import NAME, State
-from mobilenets.adapting.timing import Clock, Costs
 from mobilenets.costs import parse_budget
 from mobilenets.data.folder import Folder, relabelled
 from mobilenets.errors import MisuseError
@@ -25,6 +24,7 @@ from mobilenets.latency import table_for
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision
 from mobilenets.search import Rule, dimensions, learned_divisor
+from mobilenets.search.timing import Clock, Costs
 from mobilenets.training import Watcher, run_files
 from mobilenets.training.run import open_data
 

@@ -11,7 +11,6 @@ import torch
 from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed
 from mobilenets.adapting.pictures import draw
 from mobilenets.adapting.state import State
-from mobilenets.adapting.timing import Clock, Costs, steps_left
 from mobilenets.adapting.trajectory import Kept, keep, note, steps
 from mobilenets.compression.quantize import quantize
 from mobilenets.data.cache import Squares
@@ -23,6 +22,7 @@ from mobilenets.latency import Latency, time_artifact
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
+from mobilenets.search.timing import Clock, Costs, steps_left
 from mobilenets.table import Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mobilenets.data.cache import Squares
+from mobilenets.data.subset import subset
 from mobilenets.model import MobileNet, normalise
 from mobilenets.table import Network
 from mobilenets.training import Recipe
@@ -157,14 +156,3 @@ class Classroom:
     def speed_of(self, seconds: float, steps: int) -> Speed:
         """What the last proposal took, which was trained for so many steps."""
         return Speed(self.step_s, max(seconds - steps * self.step_s, 0.0))
-
-
-def subset(data: Data, chosen: NDArray[np.int64]) -> Data:
-    """Some of the decoded images, in memory."""
-    paths = tuple(data.paths[i] for i in chosen) if data.paths else ()
-    if isinstance(data, Squares):
-        return Squares(np.array(data.images[chosen]), data.labels[chosen], paths)
-    truth = data.truth[chosen] if isinstance(data.truth, np.ndarray) else tuple(data.truth[i] for i in chosen)
-    return replace(
-        data, images=np.array(data.images[chosen]), truth=truth, samples=tuple(data.samples[i] for i in chosen)
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobilenets.adapting.timing import Clock, Costs
 from mobilenets.costs import Budget
 from mobilenets.data.folder import Folder
 from mobilenets.fitting.state import State
 from mobilenets.latency import LatencyTable
 from mobilenets.model import MobileNet, load
+from mobilenets.search.timing import Clock, Costs
 from mobilenets.searching.job import PROXY_UNTIL, Job
 from mobilenets.searching.state import NAME, Asked
 from mobilenets.searching.state import State as SearchState

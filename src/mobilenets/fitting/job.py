@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from mobilenets.adapting import adapt
-from mobilenets.adapting.timing import Clock
 from mobilenets.compression.ladder import Rung
 from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
@@ -50,6 +49,7 @@ from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision, Scheme
 from mobilenets.search import successive_halving
 from mobilenets.search.space import PREFIX
+from mobilenets.search.timing import Clock
 from mobilenets.table.json import from_dict, to_dict
 from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits

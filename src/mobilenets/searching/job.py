@@ -11,11 +11,10 @@ from random import Random
 
 import numpy as np
 
-from mobilenets.adapting.learning import subset
-from mobilenets.adapting.timing import Clock, Costs
 from mobilenets.compression.quantize import quantize
 from mobilenets.data.cache import native_size
 from mobilenets.data.folder import Folder
+from mobilenets.data.subset import subset
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.whole import size_bytes
@@ -26,6 +25,7 @@ from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.prediction import evaluate_labelled, open_model
 from mobilenets.search import Plan, Point, Study, Trial, open_study, work
 from mobilenets.search.space import Space
+from mobilenets.search.timing import Clock, Costs
 from mobilenets.searching.ladder import Rung
 from mobilenets.searching.state import State
 from mobilenets.supernet import Sandwich, SharedWeights, calibrated, scored

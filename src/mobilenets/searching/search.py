@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from mobilenets.adapting.timing import Clock, Costs
 from mobilenets.costs import parse_budget
 from mobilenets.data.folder import open_folder
 from mobilenets.doctor import glance
@@ -25,6 +24,7 @@ from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision
 from mobilenets.search import Objective, Searcher
 from mobilenets.search.reward import MNASNET
+from mobilenets.search.timing import Clock, Costs
 from mobilenets.searching.job import Job
 from mobilenets.searching.reporting import write_report
 from mobilenets.searching.state import NAME, Asked, State
