@@ -26,7 +26,7 @@ def run(
     precision: Precision = "fp32",
     threads: int = 1,
     searcher: Literal["evolution", "tpe", "nsga2", "random"] = "evolution",
-    objective: Literal["reward", "hard", "front"] = "reward",
+    objective: Literal["reward", "hard", "front"] = "hard",
     exponent: float = -0.07,
     keep: int = 1,
     study: str = "",
@@ -56,7 +56,8 @@ def run(
         precision: of the artifacts: fp32, fp16 (weights), int8.
         threads: threads of the artifacts' runtime.
         searcher: who proposes networks: evolution (regularized), tpe, nsga2 (with --objective front), random.
-        objective: reward (accuracy x load^exponent), hard (accuracy of what meets the budget) or front (both).
+        objective: hard (accuracy of what meets the budget), reward (accuracy x load^exponent: what is faster gets a
+            little more) or front (accuracy and cost, neither before the other).
         exponent: of the reward: -0.07 (MnasNet), -0.15 (V3-Small).
         keep: networks that are trained to the end.
         study: where workers share the study: a file on a common disk, or postgresql://USER:PASSWORD@HOST/DATABASE.

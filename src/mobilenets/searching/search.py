@@ -60,7 +60,7 @@ def search(
     precision: Precision = "fp32",
     threads: int = 1,
     searcher: Searcher = "evolution",
-    objective: Objective = "reward",
+    objective: Objective = "hard",
     exponent: float = MNASNET,
     keep: int = 1,
     study: str = "",
@@ -89,7 +89,8 @@ def search(
         precision: of the artifacts.
         threads: threads of the artifacts' runtime.
         searcher: `evolution` (regularized, arXiv 1802.01548), `tpe`, `nsga2`, `random`.
-        objective: `reward` (ACC x load^exponent), `hard` (the accuracy of what meets the budget) or `front` (both).
+        objective: `hard` (the accuracy of what meets the budget), `reward` (ACC x load^exponent: what is faster gets a
+            little more) or `front` (accuracy and cost, neither before the other).
         exponent: of the reward: -0.07 (MnasNet), -0.15 (V3-Small).
         keep: networks that are trained to the end.
         study: where workers share one study: a file on a common disk, or postgresql://USER:PASSWORD@HOST/DATABASE.

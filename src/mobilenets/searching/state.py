@@ -47,7 +47,7 @@ class Asked:
     precision: Precision = "fp32"
     threads: int = 1
     searcher: Searcher = "evolution"
-    objective: Objective = "reward"
+    objective: Objective = "hard"
     exponent: float = -0.07
     keep: int = 1
     study: str = ""
