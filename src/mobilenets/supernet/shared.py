@@ -57,6 +57,7 @@ class SharedWeights:
             begin_rare(model, {node.name for node in model.nodes})
         for key, value in model.named_parameters():
             shared = _shared_key(key, places)
+            _begin_alike(shared, value)
             before = self.tensors.get(shared, value)
             self.tensors[shared] = nn.Parameter(_widened(before, value.shape))
             for kernel in range(value.shape[-1] - 2, 2, -2) if _is_depthwise(value) else ():
@@ -139,6 +140,21 @@ def _extremes(space: Space) -> Iterator[Point]:
         for values in product(*ends.values()):
             point = space.largest() | dict(zip(ends, values, strict=True))
             yield point | {n: block for n in space.choices if n.endswith(".op") and block in space.choices[n]}
+
+
+def _begin_alike(key: str, weight: Tensor) -> None:
+    """Let networks of all depths and kernels begin as one: what they share is then learned together; in place.
+
+    The borders of large kernels begin at zero, their 3x3 middle as a 3x3 kernel's does; blocks that may be left out
+    begin with a residual of zero (arXiv 1706.02677, section 5.1).
+    """
+    with torch.no_grad():
+        if _is_depthwise(weight):
+            border = (weight.shape[-1] - 3) // 2
+            middle = weight[..., border:-border, border:-border] * (weight.shape[-1] / 3)
+            weight.zero_()[..., border:-border, border:-border] = middle
+        if key.endswith("project.bn.weight") and ".block1." not in key and key.startswith("stage"):
+            weight.zero_()
 
 
 def _widened(tensor: Tensor, shape: Sequence[int]) -> Tensor:
