@@ -13,7 +13,7 @@ from mobilenets.data.cache import Squares
 from mobilenets.errors import CheckpointError
 from mobilenets.model import AnchorOutputs
 from mobilenets.search.space import Space
-from mobilenets.supernet import Sandwich, SharedWeights, calibrated, scored
+from mobilenets.supernet import Sandwich, SharedWeights, begin_with, calibrated, counterparts, scored
 from mobilenets.training import Recipe
 
 CLASSES = ("bee", "cat", "dog")
@@ -145,3 +145,40 @@ def test_scoring_estimates_batch_norm_anew():
     shared = SharedWeights(space, CLASSES, "classify")
     norm = calibrated(shared, space.smallest(), train).get_submodule("row01.conv.bn")
     assert float(norm.running_var.sub(1).abs().max()) > 0.01
+
+
+def test_weights_of_a_trained_network_are_taken_strongest_channels_first():
+    space = small("classify", load=30e6)
+    point = space.largest()
+    source = SharedWeights(space, CLASSES, "classify", seed=3).model(point)
+    with torch.no_grad():
+        for name, value in source.named_parameters():
+            if name.endswith("bn.weight"):
+                value.copy_(torch.rand(len(value)) + 0.5)
+    shared = SharedWeights(space, CLASSES, "classify", seed=4)
+    assert begin_with(shared, source) == sum(place.startswith(("stage", "stem", "last")) for place in places(space))
+    taken = shared.model(point)
+    images = torch.rand(6, 3, 64, 64)
+    last = f"row{len(places(space)) - 3:02d}.conv.act"  # before pooling, features and classifier
+    one, other = (model.train().taps(images, [last])[last].mean((2, 3)) for model in (source, taken))
+    # the same features in another order
+    torch.testing.assert_close(one.sort(1).values, other.sort(1).values, atol=1e-4, rtol=1e-4)
+    slope = taken.state_dict()[last.replace(".act", ".bn.weight")]
+    assert torch.equal(slope, slope.sort(descending=True).values)
+
+
+def places(space: Space) -> tuple[str, ...]:
+    return space.built(space.largest())[1]
+
+
+def test_stages_of_the_papers_networks_find_their_places():
+    from mobilenets.zoo import network
+
+    found = counterparts(network("mobilenet_v2"))
+    assert found[0] == "stem" and found[1] == "stage1.block1.bottleneck"
+    assert [found[i] for i in (2, 3, 4)] == [
+        "stage2.block1.bottleneck", "stage2.block2.bottleneck", "stage3.block1.bottleneck",
+    ]  # fmt: skip
+    assert sum(place.startswith("stage5") for place in found.values()) == 3  # 96 channels, stride 16, three times
+    assert found[18] == "last"  # the second stage of stride 32 has no place
+    assert counterparts(network("mobilenet_v1"))[1] == "stage1.block1.separable"

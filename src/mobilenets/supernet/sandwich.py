@@ -34,6 +34,9 @@ from mobilenets.training.optimizers import rate_at
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.watching import Tick
 
+ALONE = 0.3
+"""Part of the training in which the largest network is alone: the others shrink from one that has learned something
+(progressive shrinking, arXiv 1908.09791, section 3.3)."""
 BETWEEN = 2
 """Networks between the largest and the smallest in each step."""
 TOLD = 0.5
@@ -146,7 +149,7 @@ class Sandwich:
             first = objective.loss(said, images, targets)
             first.backward()  # type: ignore[no-untyped-call]
             told, begin = _detached(said), time.perf_counter()
-            for point in self._others(rng, resolution):
+            for point in self._others(rng, resolution) if self.fraction >= ALONE else ():
                 said = self.shared.forward(point, normed)
                 loss = (1 - TOLD) * objective.loss(said, images, targets) + TOLD * objective.imitation(said, told)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
 from mobilenets.model import AnchorOutputs, MobileNet, build, with_info
+from mobilenets.preprocessing import Preprocessing
 from mobilenets.search.points import Point
 from mobilenets.search.space import Space
 from mobilenets.table.rows import Network
@@ -33,6 +34,7 @@ class SharedWeights:
         space: what may be taken.
         classes: names of the outputs.
         task: of the networks.
+        preprocessing: of the images; its resolution is each network's own.
         tensors: the weights, each as large as any network of the space wants it.
     """
 
@@ -43,6 +45,7 @@ class SharedWeights:
             MisuseError: networks of the space that cannot be built.
         """
         self.space, self.classes, self.task = space, tuple(classes), task
+        self.preprocessing = Preprocessing.of(space.network(space.smallest()))
         self.tensors: dict[str, nn.Parameter] = {}
         torch.manual_seed(seed)
         for point in _extremes(space):
@@ -88,11 +91,12 @@ class SharedWeights:
     def model(self, point: Point) -> MobileNet:
         """A network of the space with a copy of its weights, whose batch norm knows no statistics yet."""
         network, places = self.space.built(point)
-        model = with_info(build(network, self.classes, training=True), task=self.task)
+        preprocessing = replace(self.preprocessing, resolution=network.resolution)
+        model = build(network, self.classes, preprocessing=preprocessing, training=True)
         with torch.no_grad():
             for key, value in model.named_parameters():
                 value.copy_(self._taken(_shared_key(key, places), value))
-        return model.eval()
+        return with_info(model, task=self.task).eval()
 
     def _body(self, network: Network) -> MobileNet:
         """A module without weights, in training; its batch norm goes by the batch. The last few are kept."""

@@ -4,7 +4,7 @@ from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
 from mobilenets.weights.fetch import resolve
 from mobilenets.weights.heads import on_backbone
-from mobilenets.weights.inherit import estimate_norm, inherit
+from mobilenets.weights.inherit import by_strength, estimate_norm, inherit
 from mobilenets.weights.load import load_anchors, load_weights, restore_norm
 from mobilenets.weights.names import ORIGINS, Conventions
 from mobilenets.weights.pickles import convert_pickle
@@ -17,6 +17,7 @@ __all__ = [
     "Conventions",
     "Converted",
     "Published",
+    "by_strength",
     "convert",
     "convert_pickle",
     "estimate_norm",

@@ -98,6 +98,21 @@ def inherit(
     return with_info(model, recipe={**before, **recipe}).eval()
 
 
+def by_strength(source: MobileNet) -> MobileNet:
+    """The same network, the strongest channels of each layer first: whoever takes the first of them takes the best.
+
+    Raises:
+        MisuseError: channels that cannot be moved one by one (groups, attention).
+    """
+    model = _empty(source.network, source, source.info.classes)
+    kept = _Kept(model, source, ranked=True)
+    state = model.state_dict()
+    for node in model.nodes:
+        state |= _taken(node, kept)
+    model.load_state_dict(state)
+    return with_info(model, recipe=source.info.recipe, metrics=source.info.metrics).eval()
+
+
 @torch.no_grad()
 def estimate_norm(model: MobileNet, batches: Iterable[Tensor]) -> MobileNet:
     """Batch norm's running statistics anew: the mean over batches of each batch's mean and variance.
@@ -176,7 +191,8 @@ def _of_classes(network: Network, *, training: bool) -> set[str]:
 class _Kept:
     """Which channels of the source every value of the new network keeps."""
 
-    def __init__(self, model: MobileNet, source: MobileNet) -> None:
+    def __init__(self, model: MobileNet, source: MobileNet, *, ranked: bool = False) -> None:
+        self.ranked = ranked
         self.nodes: dict[str, Node] = {node.name: node for node in model.nodes}
         self.source: dict[str, Node] = {node.name: node for node in source.nodes}
         self.weights = source.state_dict()
@@ -239,9 +255,11 @@ class _Kept:
             raise MisuseError(
                 f"{shared} has {wanted} channels, its source {found}: weights go to narrower networks only."
             )
-        if wanted >= found or free:
+        if free or (wanted >= found and not self.ranked):
             return torch.arange(found)
         score = sum((self._score(name) for name in members if name in self.source), torch.zeros(found))
+        if self.ranked:
+            return score.argsort(descending=True, stable=True)
         if not score.any():
             raise MisuseError(f"{shared}: its {found} channels cannot be chosen from one by one; keep them all.")
         return score.argsort(descending=True, stable=True)[:wanted].sort().values
@@ -323,5 +341,5 @@ def _taken(node: Node, kept: _Kept) -> dict[str, Tensor]:
 def _all_kept(node: Node, kept: _Kept) -> None:
     """Grouped convolutions, attention and tokens are taken as they are, or not at all."""
     for name in (node.name, *node.inputs):
-        if name in kept.source and len(kept.of(name)) != _channels(kept.source[name]):
+        if name in kept.source and not torch.equal(kept.of(name), torch.arange(_channels(kept.source[name]))):
             raise MisuseError(f"{node.name}: its channels cannot be chosen from one by one; keep the source's width.")
