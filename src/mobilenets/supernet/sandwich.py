@@ -34,7 +34,7 @@ from mobilenets.training.optimizers import rate_at
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.watching import Tick
 
-ALONE = 0.3
+ALONE = 0.15
 """Part of the training in which the largest network is alone: the others shrink from one that has learned something
 (progressive shrinking, arXiv 1908.09791, section 3.3)."""
 BETWEEN = 2

@@ -132,18 +132,16 @@ def _extremes(space: Space) -> Iterator[Point]:
     """The largest network with every kind of block and head, with and without what may be left out.
 
     Together they have all weights of the space, in all their sizes: where a stage is left out, the next one reads the
-    channels of the one before.
+    channels of the one before. Blocks of one kind, and kinds by turns: what a block reads decides its place.
     """
-    blocks = sorted(
-        {value for name, values in space.choices.items() if name.endswith(".op") for value in values}, key=str
-    )
     names = ("head.kind", "head.features", *(name for name in space.choices if name.endswith(".depth")))
     chosen = {name: space.choices[name] for name in names if name in space.choices}
     ends = {name: {values[0], values[-1]} for name, values in chosen.items() if not values[0] or name == "head.kind"}
-    for block in blocks:
-        for values in product(*ends.values()):
-            point = space.largest() | dict(zip(ends, values, strict=True))
-            yield point | {n: block for n in space.choices if n.endswith(".op") and block in space.choices[n]}
+    for values in product(*ends.values()):
+        point = space.largest() | dict(zip(ends, values, strict=True))
+        ops = [f"{name.removesuffix('.depth')}.op" for name in point if name.endswith(".depth") and point[name]]
+        for first, second in product((0, -1), repeat=2):
+            yield point | {name: space.choices[name][(first, second)[i % 2]] for i, name in enumerate(ops)}
 
 
 def _begin_alike(key: str, weight: Tensor) -> None:

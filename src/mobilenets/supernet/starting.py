@@ -47,7 +47,8 @@ def begin_with(shared: SharedWeights, source: MobileNet) -> int:
 def counterparts(source: Network) -> dict[int, str]:
     """Places of the space that a network's rows fit: row's index -> place.
 
-    Stages are runs of blocks of one kind and width, which begin anew where one strides; each of the space's gets the next one of its total stride.
+    Stages are runs of blocks of one kind and width, and begin anew where one strides; each of the space's gets the next
+    one of its total stride.
     """
     stages: list[tuple[int, str, list[int]]] = []
     found, stride, before = {}, 1, (0, "")
@@ -66,7 +67,7 @@ def counterparts(source: Network) -> dict[int, str]:
                 found[i] = "last"
             case _:
                 pass
-    total = 2
+    total, read = 2, "stem"
     for number, stage in enumerate(STAGES, 1):
         total *= stage.stride
         fits = next((each for each in stages if each[0] == total), None)
@@ -75,13 +76,13 @@ def counterparts(source: Network) -> dict[int, str]:
         stages = stages[stages.index(fits) + 1 :]
         blocks = fits[2][: max(stage.depths)]
         found |= {i: f"stage{number}.block{block}.{fits[1]}" for block, i in enumerate(blocks, 1)}
-    return found
+        found[blocks[0]] += f".after.{read}"
+        read = fits[1]
+    return {i: place + (f".after.{read}" if place == "last" else "") for i, place in found.items()}
 
 
 def _put(tensor: Tensor, values: Tensor) -> None:
-    """Values into the first channels and the middle of the kernels of a larger tensor; what they read of other inputs
-    is nothing.
-    """
+    """Values into the first channels and middle of a larger tensor; what they read of other inputs is nothing."""
     with torch.no_grad():
         if values.ndim == 4 and values.shape[-1] > tensor.shape[-1]:
             border = (values.shape[-1] - tensor.shape[-1]) // 2
