@@ -18,6 +18,9 @@ from mobilenets.fitting.state import State
 from mobilenets.latency import Latency
 from mobilenets.watching import Watcher
 
+BUDGET = "1.7MMACs"
+"""Every network of the index takes more, and some take less than a quarter more."""
+
 
 class Stopped(Watcher):
     """Ctrl-C in the first step of NetAdapt; what was told is kept."""
@@ -40,18 +43,25 @@ def test_medium_ships_what_was_asked_for(
     out, watcher = tmp_path / "fit", Stopped()
     options = {"minutes": 0.2, "out": out, "effort": "medium", "weights": "none"}
     with pytest.raises(KeyboardInterrupt):
-        mn.fit(small_scenes, "1.2MMACs", watcher=watcher, **options)  # type: ignore[arg-type]
+        mn.fit(small_scenes, BUDGET, watcher=watcher, **options)  # type: ignore[arg-type]
     lines = [text for text in watcher.told if "go on with" in text]
     assert len(lines) == 1 and "mobilenets fit" in lines[0]  # NetAdapt has no line of its own
     before = json.loads((out / "adapted" / "adapt.json").read_text())
-    result = mn.fit(small_scenes, "1.2MMACs", resume=True, **options)  # type: ignore[arg-type]
+    result = mn.fit(small_scenes, BUDGET, resume=True, **options)  # type: ignore[arg-type]
     winner = result.report["winner"]
-    assert winner["network"].endswith("_netadapt") and winner["macs"] <= 1.2e6
+    assert winner["network"].endswith("_netadapt") and winner["macs"] <= 1.7e6
     (shipped,) = [c for c in result.report["candidates"] if c["status"] == "winner"]
     assert shipped["predicted_ms"] > 0 and shipped["network"] == winner["network"]
     # what NetAdapt used before the interrupt is not taken off the time it has after it
     after = json.loads((out / "adapted" / "adapt.json").read_text())
     assert after["minutes"] * 60 >= before["spent_s"] + 20 - 1e-6
+
+
+def test_what_nothing_can_begin_with(small_scenes: Path, tmp_path: Path) -> None:
+    words = r"begins with a network of up to 1.25 times the budget, and nothing fits 1.25MMACs.*at least --budget"
+    with pytest.raises(BudgetUnmetError, match=words):
+        mn.fit(small_scenes, "1MMACs", out=tmp_path / "fit", effort="medium")
+    assert not (tmp_path / "fit").exists()
 
 
 def candidates(label_ms: dict[int, float]) -> list[Candidate]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +94,19 @@ def relaxed(budget: Budget, effort: Effort) -> Budget:
     return budget.times(RELAXED) if effort == "medium" else budget
 
 
+@contextlib.contextmanager
+def relaxing(effort: Effort) -> Iterator[None]:
+    """An unmet budget is told as what it is: not the user's, where NetAdapt comes after."""
+    try:
+        yield
+    except BudgetUnmetError as error:
+        if effort != "medium":
+            raise
+        raise BudgetUnmetError(
+            f"NetAdapt begins with a network of up to {RELAXED:g} times the budget, and {error}"
+        ) from error
+
+
 class Job(Sitting):
     """One sitting of a fit. Phases read what the state already holds, so that resuming skips what is done."""
 
@@ -167,12 +180,14 @@ class Job(Sitting):
             limit = self.budget.latency_ms
             return kept if limit is None else mark_slow(kept, limit)
         self.watcher.phase("measuring candidates")
-        known = with_latency(counted, self.budget, table, self.timed_networks)
+        with relaxing(self.state.effort):
+            known = with_latency(counted, self.budget, table, self.timed_networks)
         self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
         self.keep_time()
         asked = [c for c in known if c.status != "enlarged"]
         alive = [c for c in asked if c.status not in GONE]
-        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}")
+        later = f", to be made narrower for {self.asked_for.text}" if self.state.effort == "medium" else ""
+        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}{later}")
         return known
 
     def timed_networks(self, networks: Sequence[Network]) -> list[Latency]:
