@@ -124,7 +124,7 @@ def test_down_to_a_latency_from_an_object(
     """Steps by the table, corrected by what is measured; the printed line goes on where no path was given."""
     monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
     classes = open_data(photos, TOY, seed=0).classes
-    model = trained(with_classes(replace(scale(TOY, 4.0), resolution=64), len(classes)), classes)
+    model = trained(with_classes(replace(scale(TOY, 3.0), resolution=64), len(classes)), classes)
     clock, out = Clock(device("local"), 1, "fp32", None), tmp_path / "run"
     limit_ms = 0.85 * clock.time(model.network)[0].median_ms
     told: list[str] = []
