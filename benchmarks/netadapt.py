@@ -16,6 +16,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +24,7 @@ from rich.table import Table
 from benchmarks.tables import machine
 from mobilenets.adapting import adapt
 from mobilenets.adapting.job import tuning_recipe
-from mobilenets.adapting.learning import Classroom
+from mobilenets.adapting.learning import plain_batches
 from mobilenets.adapting.state import State
 from mobilenets.cli.progress import Display
 from mobilenets.data.cache import Squares
@@ -72,9 +73,8 @@ def trained(start: MobileNet, table: Network, data: Path, run: Path, seconds: fl
     teacher = run.parent / "steps" / "00.safetensors"
     assert isinstance(train, Squares)
     answers = ask_teachers([teacher], train, start.info.classes, note=display.note)
-    room = Classroom(start, train, val, answers=answers, seed=0)
     run.mkdir(exist_ok=True)
-    student = inherit(table, start, room.plain)
+    student = inherit(table, start, plain_batches(start, train, np.arange(len(train)), 0))
     return execute(Training(student, tuning_recipe(start, seconds, 0), train, val, teacher=answers), run, display)
 
 

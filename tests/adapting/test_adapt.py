@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,20 @@ import torch
 import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
+from mobilenets.adapting.job import AIM
 from mobilenets.adapting.learning import Classroom, Speed
-from mobilenets.adapting.trajectory import front, steps
+from mobilenets.adapting.state import State
+from mobilenets.adapting.trajectory import changed_rows, front, steps
 from mobilenets.costs import parse_budget
 from mobilenets.costs.sizes import sizes
 from mobilenets.data import scenes
 from mobilenets.data.subset import subset
-from mobilenets.errors import BudgetUnmetError, CheckpointError, MisuseError
+from mobilenets.errors import BudgetUnmetError, CheckpointError, DataError, MisuseError
+from mobilenets.latency import device
 from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
-from mobilenets.search.timing import Costs, steps_left
+from mobilenets.search import narrowest
+from mobilenets.search.timing import Clock, Costs, steps_left
 from mobilenets.table import json as table_json
 from mobilenets.table import scale, with_classes
 from mobilenets.training import load_splits
@@ -102,6 +108,89 @@ def test_down_to_the_budget_with_interruptions(start: Path, photos: Path, tmp_pa
         mn.adapt(start, photos, budget, out=out, delta=0.08, rule="accuracy", resume=True)
     with pytest.raises(MisuseError, match="is not empty"):
         mn.adapt(start, photos, budget, out=out)
+    # a file that is over the budget when it is timed: the report is there, a resumed run times it again
+    state = json.loads((out / "adapt.json").read_text())
+    (out / "adapt.json").write_text(json.dumps(state | {"budgets": ["1KB"]}))
+    (out / "report.json").write_text(json.dumps(report | {"met": False}))
+    with pytest.raises(BudgetUnmetError, match=r"over 0.001 MB; .*report.json.*mobilenets adapt .*model.safetensors"):
+        mn.adapt(start, photos, "1KB", minutes=0.3, out=out, delta=0.08, resume=True)
+    now = json.loads((out / "report.json").read_text())
+    assert not now["met"] and now["budget"]["text"] == "0.001 MB" and now["result"]["macs"] == end["macs"]
+
+
+def test_down_to_a_latency_from_an_object(
+    photos: Path, tmp_path: Path, latency_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps by the table, corrected by what is measured; the printed line goes on where no path was given."""
+    monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
+    classes = open_data(photos, TOY, seed=0).classes
+    model = trained(with_classes(replace(scale(TOY, 3.0), resolution=64), len(classes)), classes)
+    clock, out = Clock(device("local"), 1, "fp32", None), tmp_path / "run"
+    limit_ms = 0.85 * clock.time(model.network)[0].median_ms
+    told: list[str] = []
+
+    class Told(_Stop):
+        def note(self, text: str) -> None:
+            told.append(text)
+            super().note(text)
+
+    def go(given: MobileNet | str, watcher: Watcher | None = None, *, resume: bool = True) -> None:
+        mn.adapt(given, photos, f"{limit_ms}ms", minutes=0.15, delta=0.1, out=out, resume=resume, watcher=watcher)
+
+    with pytest.raises(KeyboardInterrupt):
+        go(model, Told("step  1"), resume=False)
+    words = shlex.split(told[-1].partition("go on with ")[2])
+    assert words[:2] == ["mobilenets", "adapt"] and words[-1] == "--resume"
+    try:
+        go(words[2])
+    except BudgetUnmetError as error:  # a busy machine may be slower in the last minute
+        assert "Was another program running?" in str(error)
+    report = json.loads((out / "report.json").read_text())
+    way, state = steps(out / "steps"), json.loads((out / "adapt.json").read_text())
+    assert len(way) > 1 and way[0].measured_ms == state["start_ms"] == report["start"]["latency_first_ms"]
+    assert way[-1].measured_ms <= limit_ms * (AIM + 1e-9) and way[-1].load == way[-1].measured_ms / limit_ms
+    assert all(kept.predicted_ms is not None and kept.predicted_ms > 0 for kept in way)
+    assert report["met"] == (report["result"]["latency_ms"] <= limit_ms)
+    assert 0 < state["steps_begun_s"] < state["spent_s"]
+
+
+def test_an_interrupt_before_the_first_step_goes_on(start: Path, photos: Path, tmp_path: Path) -> None:
+    out, budget = tmp_path / "run", f"{0.9 * macs(start):.0f}MACs"
+    with pytest.raises(KeyboardInterrupt):
+        mn.adapt(start, photos, budget, minutes=0.1, delta=0.1, out=out, watcher=_Stop("asking the start"))
+    assert (out / "steps" / "00.safetensors").is_file() and steps(out / "steps") == []
+    with pytest.raises(KeyboardInterrupt):  # an object now, a path before: the network is in the folder
+        mn.adapt(mn.load(start), photos, budget, minutes=0.1, delta=0.1, out=out, resume=True, watcher=_Stop("step  1"))
+    assert [kept.number for kept in steps(out / "steps")] == [0, 1]
+
+
+def test_minutes_that_change() -> None:
+    state = State(Path("adapt.json"), "", "", ["1MACs"], 10.0, 0.01, "ratio", "local", "fp32", 1, 0)
+    told: list[str] = []
+
+    class Told(Watcher):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    state.last(12.0, Told())
+    assert (state.minutes, state.tuning_s) == (12.0, 0.0)  # it has not begun
+    state.tuning_s = 60.0
+    state.last(13.0, Told())
+    assert state.tuning_s == 120.0
+    state.last(1.0, Told())
+    assert state.tuning_s == 5.0 and not told
+    state.tuned = True
+    state.last(2.0, Told())
+    assert state.tuning_s == 5.0 and "change nothing" in told[0]
+
+
+def test_every_width_that_can_give_is_shown() -> None:
+    fire, thin = network("squeezenet"), narrowest(network("squeezenet"), 8)
+    rows = changed_rows(fire, thin)
+    assert {name.split()[-1] for name, _, _ in rows} >= {"squeeze", "expand1", "expand3"}
+    assert all(after < before for _, before, after in rows if before > 8)
+    xception = changed_rows(network("xception"), network("xception"))
+    assert any("widths 2" in name for name, _, _ in xception)
 
 
 def test_by_measured_latency(
@@ -163,6 +252,17 @@ def test_proposals_are_chosen_by_images_that_they_do_not_see(start: Path, photos
     assert len(room.held) == 3 and len(subset(train, room.learned[:2])) == 2
 
 
+def test_fp16_files_are_counted() -> None:
+    """What is timed holds float weights; what is shipped has half of their bytes, and no factor beside it."""
+    counted, timed = sizes(TOY, "fp16").file_bytes, sizes(TOY, "fp32").file_bytes
+    costs = Costs(parse_budget("1KB"), "fp16", None)
+    costs.learn(TOY, 1.0, timed)
+    assert counted < timed and costs.file_factor == 1.0
+    real, load = costs.measured(TOY, 1.0, timed)
+    assert real.file_bytes == counted and load == costs.load(TOY) == counted / 1000
+    assert Costs(parse_budget("1KB"), "fp32", None).measured(TOY, 1.0, 3000)[1] == 3.0
+
+
 def test_corrected_costs() -> None:
     budget = parse_budget(["1MACs", "1KB"])
     costs = Costs(budget, "fp32", None)
@@ -218,7 +318,7 @@ def test_other_networks_and_classes_are_refused(start: Path, photos: Path, tmp_p
     hybrid = build(with_classes(scale(network("mobilenet_v4_hybrid_medium"), 1.0, 64), 3))
     with pytest.raises(MisuseError, match="cannot be chosen one by one"):
         mn.adapt(hybrid, photos, "1MACs")
-    model = build(TOY, ("lying", "standing", "slanting"))
-    with pytest.raises(mn.MobileNetsError):
-        mn.adapt(model, photos, "1MACs", out=tmp_path / "run")
+    model = build(with_classes(scale(TOY, 2.0), 3), ("lying", "standing", "slanting"))
+    with pytest.raises(DataError, match="lying"):
+        mn.adapt(model, photos, f"{0.7 * mn.cost(model.network).macs:.0f}MACs", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

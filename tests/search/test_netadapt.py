@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from making import TOY
 from mobilenets.costs import cost
-from mobilenets.search import Dimension, Proposal, able, best, dimensions, netadapt, proposals
+from mobilenets.search import Dimension, Proposal, Step, able, best, dimensions, narrowest, netadapt, proposals
 from mobilenets.search.widths import Place
 from mobilenets.table.rows import Act, Bottleneck, Conv, Linear, Network, Pool
 
@@ -98,12 +98,15 @@ def test_rules(scores: tuple[float, ...], ratio: int, accuracy: int) -> None:
     assert best(HAND, scores, cost=10.0, score=0.8, rule="accuracy") == accuracy
 
 
-def walk(limit: float, evaluate: Callable[[Proposal, int], float], cut: float = 8.0) -> list[tuple[str, int, float]]:
-    steps = netadapt(
-        NET, 1.0, dimensions(NET), cost=channels, cut=lambda _: cut, evaluate=evaluate,
+def steps(limit: float, evaluate: Callable[[Proposal, int], float]) -> Iterator[Step]:
+    return netadapt(
+        NET, 1.0, dimensions(NET), cost=channels, cut=lambda _: 8.0, evaluate=evaluate,
         met=lambda n: channels(n) <= limit, divisor=8,
     )  # fmt: skip
-    return [(s.proposal.dimension.label, s.proposal.after, s.proposal.cost) for s in steps]
+
+
+def walk(limit: float, evaluate: Callable[[Proposal, int], float]) -> list[tuple[str, int, float]]:
+    return [(s.proposal.dimension.label, s.proposal.after, s.proposal.cost) for s in steps(limit, evaluate)]
 
 
 def test_the_loop_goes_down_to_the_budget() -> None:
@@ -134,13 +137,15 @@ def test_a_budget_that_is_met_takes_no_step() -> None:
 
 
 def test_the_loop_ends_where_nothing_can_give() -> None:
-    told = walk(1.0, lambda *_: 1.0)
-    assert told[-1][2] > 1.0
-    assert offered(NET, 8.0, 8)  # the start could, its end cannot
+    end = [step.proposal.network for step in steps(1.0, lambda *_: 1.0)][-1]
+    assert channels(end) > 1.0
+    assert offered(NET, 8.0, 8) and not offered(end, 8.0, 8)  # the start could, its end cannot
+    # rows 2 and 3 keep an expansion above their inputs' 8, the shared width and row 4 go to 8
+    assert end == narrowest(NET, 8) and channels(end) == 8 + (16 + 8) + (16 + 8) + 8 + 3
 
 
-def test_one_search_costs_little() -> None:
-    """A real cost and a real table: proposals are tables, no module is built."""
+def test_proposals_by_a_real_cost() -> None:
+    """Proposals are tables of their own, and all are cheaper."""
     found = proposals(TOY, dimensions(TOY), lambda n: float(cost(n).macs), cut=1.0, divisor=4)
-    assert all(cost(p.network).macs < cost(TOY).macs for p in found)
+    assert found and all(cost(p.network).macs < cost(TOY).macs for p in found)
     assert all(p.network.name == "toy_netadapt" for p in found)

@@ -6,22 +6,23 @@ import contextlib
 import json
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from mobilenets.adapting.job import Job, reachable
+from mobilenets.adapting.job import AIM, Job, Outcome, reachable
 from mobilenets.adapting.reporting import already_met, write_report
-from mobilenets.adapting.state import NAME, State
-from mobilenets.costs import parse_budget
+from mobilenets.adapting.state import DELTA, NAME, State
+from mobilenets.costs import Budget, parse_budget
 from mobilenets.data.folder import Folder, relabelled
-from mobilenets.errors import MisuseError
+from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports.shipping import ending_of
+from mobilenets.exports.whole import size_bytes
 from mobilenets.files import run_folder
+from mobilenets.latency import LatencyTable, table_for
 from mobilenets.latency import device as device_named
-from mobilenets.latency import table_for
-from mobilenets.model import MobileNet, load
+from mobilenets.model import MobileNet, load, save
 from mobilenets.precision import Precision
 from mobilenets.search import Rule, dimensions, learned_divisor
 from mobilenets.search.timing import Clock, Costs
@@ -52,7 +53,7 @@ def adapt(
     budget: str | Sequence[str],
     *,
     minutes: float = 60.0,
-    delta: float = 0.01,
+    delta: float = DELTA,
     rule: Rule = "ratio",
     out: str | Path | None = None,
     device: str = "local",
@@ -88,7 +89,8 @@ def adapt(
 
     Raises:
         BudgetFormatError: a budget that cannot be read.
-        BudgetUnmetError: no narrower network meets it; the message says what can be reached.
+        BudgetUnmetError: no narrower network meets it, and the message says what can be reached; or the file was over
+            it when it was timed at the end, after everything was written.
         DataError: images or labels that cannot be used, or are not the model's classes.
         MisuseError: channels that cannot be chosen one by one, or wrong arguments.
         VerificationError: the exported file disagrees with the model.
@@ -98,14 +100,14 @@ def adapt(
     where = device_named(device)
     _check(minutes, delta, rule, precision, threads, seed)
     start = model if isinstance(model, MobileNet) else load(model)
-    ways = dimensions(start.network)
+    dimensions(start.network)
     _opened(data, start, seed, None)  # bad data is refused before anything is measured or written
     asked = State(
         Path(NAME), "" if isinstance(model, MobileNet) else str(Path(model).resolve()), str(Path(data).resolve()),
         [budget] if isinstance(budget, str) else list(budget), minutes, delta, rule, device, precision, threads, seed,
     )  # fmt: skip
     clock = Clock(where, threads, "int8" if precision == "int8" else "fp32", ending_of(start.info.task))
-    costs = Costs(limits, precision, None)
+    costs = Costs(limits, precision, None, aim=AIM)
     if limits.latency_ms is not None:
         watcher.phase("latency table of this device")
         costs.table = table_for(
@@ -113,49 +115,132 @@ def adapt(
             on_progress=watcher.advance,
         )  # fmt: skip
     if resume:
-        state, run = _resumed(out, asked)
-        if (run / "report.json").is_file():
+        state, run = _resumed(out, asked, watcher)
+        if (report := _finished(run)) is not None:
             watcher.note(f"{run} is finished already.")
-            report = json.loads((run / "report.json").read_text(encoding="utf-8"))
             return Adapted(load(run / "model.safetensors"), Path(report["result"]["artifact"]), report, run)
-        start = load(run / "steps" / "00.safetensors")
     else:
-        watcher.phase("timing the start")
-        latency, file_bytes = clock.time(start.network)
-        costs.learn(start.network, latency.median_ms, file_bytes)
-        _, load_ = costs.measured(start.network, latency.median_ms, file_bytes)
-        if load_ <= 1.0:
-            watcher.note(
-                f"{start.network.label} meets {limits.text} already: {latency.median_ms:.2f} ms, "
-                f"{file_bytes / 1e6:.2f} MB. Nothing is written."
-            )
-            return Adapted(start, None, already_met(start, limits, latency, file_bytes), None)
-        divisor = start.network.divisor
-        if costs.table is not None:
-            watcher.phase("which widths the device runs fast")
-            divisor = clock.divisor(start.network, ways, learned_divisor(costs.table))
-        reachable(costs, start.network, divisor)
+        first = _measured(asked, start, costs, clock, watcher)
+        if isinstance(first, dict):
+            return Adapted(start, None, first, None)
         run = run_folder(out, "adapt", overwrite=overwrite)
         _clear(run)
-        state = replace(asked, path=run / NAME, start_ms=latency.median_ms, divisor=divisor)
-        state.write()
-        watcher.note(
-            f"{start.network.label} takes {latency.median_ms:.2f} ms, {load_:.2f} of the budget; {len(ways)} widths "
-            f"can give, in steps of {divisor} channels"
-        )
+        state = _begun(run, first, start)
     watcher.started(run)
-    job = Job(run, state, start, _opened(data, start, seed, run / "split.json"), costs, clock, watcher, begun)
     try:
-        outcome = job.work()
-        report = write_report(run, state, limits, start, job, outcome, watcher)
-        return Adapted(outcome.model, outcome.artifact, report, run)
+        start = load(run / "steps" / "00.safetensors")  # a model that was given as an object stays as it is
+        folder = _opened(data, start, seed, run / "split.json")
+        with _job(run, state, start, folder, costs, clock, watcher, begun) as job:
+            outcome = job.work()
+            report = write_report(run, state, limits, start, job, outcome, watcher)
     except KeyboardInterrupt:
-        line = shlex.join(["mobilenets", *asked.arguments(), "--out", str(run), "--resume"])
+        line = shlex.join(["mobilenets", *state.arguments(), "--out", str(run), "--resume"])
         watcher.note(f"interrupted: {run / 'steps'} has every step so far; go on with {line}")
         raise
+    if not outcome.met:
+        raise BudgetUnmetError(_over(run, state, limits, outcome))
+    return Adapted(outcome.model, outcome.artifact, report, run)
+
+
+def narrowed(
+    start: MobileNet, folder: Folder, asked: State, clock: Clock, table: LatencyTable, watcher: Watcher
+) -> MobileNet:
+    """What `adapt` does, up to its file: for those that make and judge the file themselves.
+
+    Args:
+        start: a trained model; the one of an interrupted run is found in its folder.
+        folder: the images, split, of the model's classes.
+        asked: as for a new run in its folder; the minutes are those from now on.
+        clock: how networks are timed.
+        table: of the device.
+        watcher: told about progress.
+
+    Returns:
+        The narrower network, fine-tuned; the start itself where that is within the budget already.
+
+    Raises:
+        BudgetUnmetError: no narrower network meets it.
+    """
+    begun, run = time.perf_counter(), asked.path.parent
+    limits = parse_budget(asked.budgets)
+    costs = Costs(limits, asked.precision, None if limits.latency_ms is None else table, aim=AIM)
+    if asked.path.is_file():
+        state = State.read(run)
+        state.last(asked.minutes + state.spent_s / 60, watcher)
+    else:
+        first = _measured(asked, start, costs, clock, watcher)
+        if isinstance(first, dict):
+            return start
+        state = _begun(run, first, start)
+    start = load(run / "steps" / "00.safetensors")
+    with _job(run, state, start, folder, costs, clock, watcher, begun, ships=False) as job:
+        return job.narrowed()
+
+
+def _measured(asked: State, start: MobileNet, costs: Costs, clock: Clock, watcher: Watcher) -> State | dict[str, Any]:
+    """The state to begin with, the start timed and the budget found possible; a report where it is met already."""
+    watcher.phase("timing the start")
+    limits = costs.budget
+    latency, file_bytes = clock.time(start.network)
+    costs.learn(start.network, latency.median_ms, file_bytes)
+    real, load_ = costs.measured(start.network, latency.median_ms, file_bytes)
+    if load_ <= 1.0:
+        watcher.note(
+            f"{start.network.label} meets {limits.text} already: {latency.median_ms:.2f} ms, "
+            f"{real.file_bytes / 1e6:.2f} MB. Nothing is made narrower."
+        )
+        return already_met(start, limits, latency, real.file_bytes)
+    ways, divisor = dimensions(start.network), start.network.divisor
+    if costs.table is not None:
+        watcher.phase("which widths the device runs fast")
+        divisor = clock.divisor(start.network, ways, learned_divisor(costs.table))
+    reachable(costs, start.network, divisor)
+    watcher.note(
+        f"{start.network.label} takes {latency.median_ms:.2f} ms, {load_:.2f} of the budget; {len(ways)} widths can "
+        f"give, in steps of {divisor} channels"
+    )
+    return replace(asked, start_ms=latency.median_ms, divisor=divisor)
+
+
+def _begun(run: Path, first: State, start: MobileNet) -> State:
+    """The state of a new run, written; the start is there before it, for that is what a resumed run begins with."""
+    save(start, run / "steps" / "00.safetensors")
+    state = replace(first, path=run / NAME)
+    state.write()
+    return state
+
+
+@contextlib.contextmanager
+def _job(
+    run: Path, state: State, start: MobileNet, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher,
+    begun: float, ships: bool = True,
+) -> Iterator[Job]:  # fmt: skip
+    """A sitting whose time is kept however it ends."""
+    job = Job(run, state, start, folder, costs, clock, watcher, begun, ships)
+    try:
+        yield job
     finally:
         with contextlib.suppress(OSError):
             job.keep_time()
+
+
+def _finished(run: Path) -> dict[str, Any] | None:
+    """The report of a run that met its budget; one that did not is timed again."""
+    if not (run / "report.json").is_file():
+        return None
+    report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    return report if report["met"] else None
+
+
+def _over(run: Path, state: State, limits: Budget, outcome: Outcome) -> str:
+    """What to do about a file that is over the budget after all."""
+    budgets = [f"--budget={text}" for text in state.budgets]
+    further = shlex.join(["mobilenets", "adapt", str(run / "model.safetensors"), state.data, *budgets])
+    return (
+        f"{outcome.artifact} takes {outcome.latency.median_ms:.2f} ms and {size_bytes(outcome.artifact) / 1e6:.2f} MB, "
+        f"over {limits.text}; {run / 'report.json'} has the rest. Was another program running? --resume times it "
+        f"again. To make it narrower still: {further}"
+    )
 
 
 def _opened(data: str | Path, start: MobileNet, seed: int, split_file: Path | None) -> Folder:
@@ -183,13 +268,17 @@ def _check(minutes: float, delta: float, rule: str, precision: str, threads: int
         raise MisuseError(f"`seed` (={seed}) must not be negative.")
 
 
-def _resumed(out: str | Path | None, asked: State) -> tuple[State, Path]:
-    """The state of an interrupted run, which must be what is asked for now; only the minutes may change."""
+def _resumed(out: str | Path | None, asked: State, watcher: Watcher) -> tuple[State, Path]:
+    """The state of an interrupted run, which must be what is asked for now; only the minutes may change.
+
+    The network is in the run folder: where it was given as an object, then or now, no path can tell it.
+    """
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     run = Path(out)
     state = State.read(run)
-    for name in ("model", "data", "delta", "rule", "device", "precision", "threads", "seed"):
+    told = ("model",) if state.model and asked.model else ()
+    for name in (*told, "data", "delta", "rule", "device", "precision", "threads", "seed"):
         before, now = getattr(state, name), getattr(asked, name)
         if before != now:
             raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
@@ -198,16 +287,19 @@ def _resumed(out: str | Path | None, asked: State) -> tuple[State, Path]:
         raise MisuseError(
             f"{out}: begun for {before}, asked to go on for {now}: give the same budget, or another --out."
         )
-    state.minutes = asked.minutes
+    state.last(asked.minutes, watcher)
     return state, run
 
 
 def _clear(run: Path) -> None:
     """Remove what an earlier run left under the names that this one writes."""
-    names = [NAME, "split.json", "report.json", "trajectory.png", "model.onnx", "model.safetensors", "table.json"]
-    inside = [*(run / "steps").glob("[0-9]*.json"), *(run / "steps").glob("[0-9]*.safetensors")]
+    names = [
+        NAME, "split.json", "report.json", "trajectory.png", "model.onnx", "model.safetensors", "float.safetensors",
+        "table.json",
+    ]  # fmt: skip
+    inside = [*(run / "steps").glob("[0-9]*.*"), *(run / "quantize").glob("*.*")]
     for path in [*(run / name for name in names), *inside, *run_files(run / "train")]:
         path.unlink(missing_ok=True)
-    for name in ("steps", "train"):
+    for name in ("steps", "train", "quantize"):
         with contextlib.suppress(OSError):
             (run / name).rmdir()

@@ -13,6 +13,7 @@ from mobilenets.adapting.pictures import draw
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import Kept, keep, note, steps
 from mobilenets.compression.quantize import quantize
+from mobilenets.compression.work import Quantized
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError
@@ -21,8 +22,9 @@ from mobilenets.exports.whole import size_bytes
 from mobilenets.latency import Latency, time_artifact
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
+from mobilenets.precision import Precision
 from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
-from mobilenets.search.timing import Clock, Costs, steps_left
+from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting, steps_left, timed_again, within
 from mobilenets.table import Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers
@@ -32,6 +34,10 @@ from mobilenets.training.state import load_state
 
 STEPS_SHARE = 0.6
 """Part of the time after preparing that the steps may take; the long fine-tuning gets the rest."""
+INT8_SHARE = 0.15
+"""Part of the time after the steps that the ladder of int8 may take, with what it trains."""
+AIM = 0.985
+"""Part of the latency limit that the steps go down to: the file is timed in another minute than they were."""
 LEAST_STEPS, MOST_STEPS = 10, 400
 """Training steps of a proposal: with fewer, what is scored is the damage and not what can be mended."""
 LEAST_CHOICE = 4
@@ -39,8 +45,6 @@ LEAST_CHOICE = 4
 CLOSING_S, CLOSING_SHARE = 20.0, 0.15
 """Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
 on top."""
-SCORED_PER_S = 800.0
-"""Images that are read and scored a second, to know when training must end."""
 TUNING_LR = 0.05
 """Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
 
@@ -50,9 +54,9 @@ class Outcome:
     """What an `adapt` ended with.
 
     Attributes:
-        model: fine-tuned.
+        model: fine-tuned; the float network behind an int8 file.
         artifact: its file.
-        verification: of the file; None of an int8 one that was given up for float.
+        verification: of the file.
         latency: of the file.
         start_latency: of the start, timed in the same minute.
         way: all kept networks, latencies measured together at the end.
@@ -61,43 +65,41 @@ class Outcome:
 
     model: MobileNet
     artifact: Path
-    verification: Verification | None
+    verification: Verification
     latency: Latency
     start_latency: Latency
     way: tuple[Kept, ...]
     met: bool
 
 
-class Job:
-    """One sitting. What the run folder holds already is not done again."""
+class Job(Sitting):
+    """One sitting. What the run folder holds already is not done again.
+
+    `ships` says whether a file is made at the end, so that time is kept for it.
+    """
 
     def __init__(
         self, run: Path, state: State, start: MobileNet, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher,
-        begun: float,
+        begun: float, ships: bool = True,
     ) -> None:  # fmt: skip
+        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        closing_s = min(CLOSING_S, CLOSING_SHARE * 60 * state.minutes) + scored / SCORED_PER_S
+        super().__init__(state, closing_s if ships else 0.0, begun)
+        self.ladder = ships and state.precision == "int8"
         self.run, self.state, self.start, self.folder = run, state, start, folder
-        self.costs, self.clock, self.watcher, self.begun = costs, clock, watcher, begun
-        self.spent_before = state.spent_s
+        self.costs, self.clock, self.watcher = costs, clock, watcher
         self.metric = SPOKEN[start.info.task]
         self.ways: tuple[Dimension, ...] = dimensions(start.network)
         self.way: list[Kept] = []
         self.made: dict[int, MobileNet] = {}
         self.shown = False
-        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
-        self.closing_s = min(CLOSING_S, CLOSING_SHARE * 60 * state.minutes) + scored / SCORED_PER_S
-
-    def left_s(self) -> float:
-        """Seconds of the user's minutes that are not used yet."""
-        return 60 * self.state.minutes - self.spent_before - (time.perf_counter() - self.begun)
-
-    def keep_time(self) -> None:
-        """Write the state with the time used so far."""
-        self.state.spent_s = self.spent_before + time.perf_counter() - self.begun
-        self.state.write()
 
     def work(self) -> Outcome:
         """All of it."""
-        save(self.start, self.run / "steps" / "00.safetensors")
+        return self.close(*self.export(self.narrowed()))
+
+    def narrowed(self) -> MobileNet:
+        """The network at the end of the way down, after its long fine-tuning; without a file."""
         train, val = load_splits(
             self.folder, self.start.network.resolution, self.watcher, channels=self.start.network.in_channels
         )
@@ -105,14 +107,23 @@ class Job:
         self.way = steps(self.run / "steps")
         self.room = Classroom(self.start, train, val, answers=answers, seed=self.state.seed, scored=self.state.scored)
         if not self.state.tuning_s:
+            self.costs.learn(
+                self.start.network, self.state.start_ms, self.clock.file_bytes(self.start.network)
+            )  # fmt: skip
+            self.start_load = self.costs.load(self.start.network)
             self.speed = self.pace()
             self.begin()
-            self.steps_s = STEPS_SHARE * max(self.left_s() - self.closing_s, 0.0)
-            self.until = time.perf_counter() + self.steps_s
+            self.until = time.perf_counter() + self.steps_left_s()
             self.go_down()
-        model = self.tune(train, val, answers)
-        artifact, verification = self.export(model)
-        return self.close(model, artifact, verification)
+        return self.tune(train, val, answers)
+
+    def steps_left_s(self) -> float:
+        """Seconds that the steps still have: their part of all the time since the first of them began."""
+        if not self.state.steps_begun_s:
+            self.state.steps_begun_s = self.spent_s()
+            self.keep_time()
+        whole_s = 60 * self.state.minutes - self.closing_s - self.state.steps_begun_s
+        return STEPS_SHARE * max(whole_s, 0.0) - (self.spent_s() - self.state.steps_begun_s)
 
     def answers(self, train: Data) -> torch.Tensor | None:
         """What the start says of the training images; detectors and segmenters are asked batch by batch."""
@@ -128,8 +139,8 @@ class Job:
         self.watcher.phase("timing a proposal")
         speed = self.room.speed(self.start)
         if not self.state.scored:
-            share = SCORING_SHARE * STEPS_SHARE * max(self.left_s() - self.closing_s, 0.0)
-            wanted = steps_left(self.costs.load(self.start.network), self.least_cut()) * len(self.ways)
+            share = SCORING_SHARE * STEPS_SHARE * self.working_s()
+            wanted = steps_left(self.start_load, self.least_cut()) * len(self.ways)
             begin = time.perf_counter()
             self.room.score(self.start)
             each_s = (time.perf_counter() - begin) / len(self.room.held)
@@ -142,8 +153,8 @@ class Job:
         return speed
 
     def least_cut(self) -> float:
-        """What a step takes off the load, at least."""
-        return self.state.delta * self.costs.load(self.start.network)
+        """What a step takes off the load, at least: a part of the start's, as it was measured at first."""
+        return self.state.delta * self.start_load
 
     def begin(self) -> None:
         """The start as step 0, or what an earlier sitting kept."""
@@ -166,7 +177,7 @@ class Job:
         kept = Kept(
             0 if step is None else step.number, network, "" if chosen is None else chosen.dimension.label,
             0 if chosen is None else chosen.before, 0 if chosen is None else chosen.after, score,
-            self.room.val_score(model), measured_ms, self.costs.latency_ms(network), file_bytes, counted.macs,
+            self.room.val_score(model), measured_ms, self.costs.latency_ms(network), counted.file_bytes, counted.macs,
             counted.params, counted.ram_bytes, load_, trained, seconds, tuple(told),
         )  # fmt: skip
         keep(self.run / "steps", kept, with_info(model, metrics=self.metrics(kept), recipe={"netadapt": kept.number}))
@@ -214,9 +225,8 @@ class Job:
         )
 
     def met(self, network: Network) -> bool:
-        """Whether the last kept network is within the budget, by prediction and by measurement."""
-        last = self.way[-1]
-        return last.load <= 1.0 and self.costs.load(network) <= 1.0 + 1e-9
+        """Whether the last kept network, which the prediction has learned from, is within what is aimed at."""
+        return self.costs.load(network) <= 1.0 + 1e-9
 
     def cut(self, network: Network) -> float:
         """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
@@ -288,8 +298,8 @@ class Job:
         found = self.clock.ratios(self.start.network, [kept.network for kept in self.way])
         for i, (kept, (ratio, file_bytes)) in enumerate(zip(self.way, found, strict=True)):
             measured_ms = self.state.start_ms if i == 0 else ratio * self.state.start_ms
-            _, load_ = self.costs.measured(kept.network, measured_ms, file_bytes)
-            self.way[i] = replace(kept, measured_ms=measured_ms, file_bytes=file_bytes, load=load_)
+            counted, load_ = self.costs.measured(kept.network, measured_ms, file_bytes)
+            self.way[i] = replace(kept, measured_ms=measured_ms, file_bytes=counted.file_bytes, load=load_)
             note(self.run / "steps", self.way[i])
         last = self.way[-1]
         self.costs.learn(last.network, last.measured_ms, last.file_bytes)
@@ -302,7 +312,8 @@ class Job:
             return self.better(load(run / "best.safetensors"))
         run.mkdir(exist_ok=True)
         if not self.state.tuning_s:
-            self.state.tuning_s = max(self.left_s() - self.closing_s, 5.0)
+            share = 1 - INT8_SHARE if self.ladder else 1.0
+            self.state.tuning_s = max(share * self.working_s(), 5.0)
             self.keep_time()
         model = load(self.run / "steps" / last.checkpoint)
         teachers = () if answers is not None else (self.start,)
@@ -328,43 +339,39 @@ class Job:
         )
         return load(self.run / "steps" / last.checkpoint)
 
-    def export(self, model: MobileNet) -> tuple[Path, Verification | None]:
-        """Checkpoint and file, proven on validation images."""
+    def export(self, model: MobileNet) -> tuple[MobileNet, Path, Verification]:
+        """Checkpoint and file of what is shipped, proven on validation images."""
+        if self.state.precision == "int8":
+            made = self.quantize(model)
+            if made.verification is not None:
+                save(made.model, self.run / "model.safetensors")
+                return made.model, made.artifact, made.verification
+            self.watcher.note("no technique holds int8 within what it may cost: float is kept.")
         self.watcher.phase("exporting and verifying")
         save(model, self.run / "model.safetensors")
-        artifact, precision = self.run / "model.onnx", self.state.precision
-        if precision == "int8":
-            minutes = max(self.left_s() - self.closing_s, 0.0) / 60
-            made = quantize(
-                self.run / "model.safetensors", self.state.data, minutes=minutes, out=self.run / "quantize",
-                seed=self.state.seed, overwrite=True, watcher=self.watcher,
-            )  # fmt: skip
-            return made.artifact, made.verification
+        artifact = self.run / "model.onnx"
         images = sample_images(model, [sample.path for sample in self.folder.splits["val"]])
-        return artifact, export(model, artifact, images=images, precision=precision)
+        precision: Precision = "fp16" if self.state.precision == "fp16" else "fp32"
+        return model, artifact, export(model, artifact, images=images, precision=precision)
 
-    def close(self, model: MobileNet, artifact: Path, verification: Verification | None) -> Outcome:
+    def quantize(self, model: MobileNet) -> Quantized:
+        """The ladder of int8; a rung that an earlier sitting finished is not climbed again."""
+        run = self.run / "quantize"
+        begun = (run / "quantize.json").is_file()
+        checkpoint = save(model, self.run / "float.safetensors")
+        return quantize(
+            checkpoint, self.state.data, minutes=self.working_s() / 60, out=run, seed=self.state.seed, resume=begun,
+            overwrite=True, watcher=self.watcher,
+        )  # fmt: skip
+
+    def close(self, model: MobileNet, artifact: Path, verification: Verification) -> Outcome:
         """The file and the start timed again; where the file is over the budget it is asked three times."""
         self.watcher.phase("timing the file")
-        latency = self.timed(artifact)
-        for _ in range(2):
-            if self.fits(artifact, latency):
-                break
-            time.sleep(1.0)  # another process may have had the processor
-            latency = min(latency, self.timed(artifact), key=lambda value: value.median_ms)
+        device, threads, limits = self.clock.device, self.state.threads, self.costs.budget
+        latency, _ = timed_again(lambda: time_artifact(device, artifact, threads=threads, seconds=3.0), limits)
         start_latency, _ = self.clock.time(self.start.network)
-        met = self.fits(artifact, latency)
+        met = within(limits, latency, size_bytes(artifact))
         return Outcome(model, artifact, verification, latency, start_latency, tuple(self.way), met)
-
-    def timed(self, artifact: Path) -> Latency:
-        """The file's latency on the device."""
-        return time_artifact(self.clock.device, artifact, threads=self.state.threads, seconds=3.0)
-
-    def fits(self, artifact: Path, latency: Latency) -> bool:
-        """Whether the file meets the budget, by its real size and latency."""
-        limits = self.costs.budget
-        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
-        return not slow and (limits.file_bytes is None or size_bytes(artifact) <= limits.file_bytes)
 
 
 def tuning_recipe(start: MobileNet, seconds: float, seed: int) -> Recipe:

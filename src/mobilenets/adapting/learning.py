@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilenets.data.subset import subset
@@ -85,16 +86,11 @@ class Classroom:
         self.kept_out, self.learned = order[:wanted], np.sort(order[wanted:])
         self.held = subset(train, np.sort(self.kept_out[: scored or wanted]))
         self.val = subset(val, np.sort(np.random.default_rng([seed, 2]).permutation(len(val))[:VAL_MOST]))
+        start.to(self.device)  # where the objective finds it are the images put
         self.objective: Objective = objective_for(start, self.recipe, train, answers=answers)
-        self.plain = self._plain(start)
+        self.plain = plain_batches(start, train, self.learned, seed)
         self.step_s = 0.0
         self.precision = fastest_precision(start, self.batch_size, self.device)
-
-    def _plain(self, start: MobileNet) -> list[Tensor]:
-        """Training images as evaluation sees them, normalised."""
-        drawn = np.sort(np.random.default_rng([self.seed, 3]).permutation(self.learned)[: NORM_BATCHES * NORM_BATCH])
-        parts = np.array_split(drawn, max(1, len(drawn) // NORM_BATCH))
-        return [evaluated(start, torch.from_numpy(self.train.images[part])) for part in parts]
 
     def fewer(self, count: int) -> None:
         """Score proposals on so many of the images that are kept out."""
@@ -109,7 +105,7 @@ class Classroom:
             steps: of training; all proposals of one lesson see the same batches.
             lesson: number of the step; another one draws other batches.
         """
-        model = inherit(network, source, self.plain)
+        model = inherit(network, source.cpu(), self.plain)
         self.tune(model, steps=steps, lesson=lesson)
         return model
 
@@ -140,11 +136,11 @@ class Classroom:
 
     def score(self, model: MobileNet) -> float:
         """The task's metric on the images that are kept out."""
-        return float(self.objective.score(model.eval(), self.held, World()).metric)
+        return float(self.objective.score(model.to(self.device).eval(), self.held, World()).metric)
 
     def val_score(self, model: MobileNet) -> float:
         """The task's metric on validation images."""
-        return float(self.objective.score(model.eval(), self.val, World()).metric)
+        return float(self.objective.score(model.to(self.device).eval(), self.val, World()).metric)
 
     def speed(self, start: MobileNet, steps: int = 3) -> Speed:
         """What a proposal takes here, by the start itself."""
@@ -156,3 +152,11 @@ class Classroom:
     def speed_of(self, seconds: float, steps: int) -> Speed:
         """What the last proposal took, which was trained for so many steps."""
         return Speed(self.step_s, max(seconds - steps * self.step_s, 0.0))
+
+
+def plain_batches(start: MobileNet, train: Data, chosen: NDArray[np.int64], seed: int) -> list[Tensor]:
+    """Some of the chosen training images as evaluation sees them, normalised: batch norm is estimated on them."""
+    drawn = np.sort(np.random.default_rng([seed, 3]).permutation(chosen)[: NORM_BATCHES * NORM_BATCH])
+    parts = np.array_split(drawn, max(1, len(drawn) // NORM_BATCH))
+    device = next(start.parameters()).device
+    return [evaluated(start, torch.from_numpy(train.images[part]).to(device)).cpu() for part in parts]

@@ -73,7 +73,7 @@ def write_report(
             "artifact": str(o.artifact), "checkpoint": str(run / "model.safetensors"),
             "table": str(run / "table.json"),
         },
-        "verification": None if o.verification is None else o.verification.to_dict(),
+        "verification": o.verification.to_dict(),
         "chosen_by": {"images": state.scored, "of": "training images that the short fine-tunings did not see"},
         "steps": [kept.to_dict() for kept in o.way],
         "front": [o.way[i].number for i in front(points)],

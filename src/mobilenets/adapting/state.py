@@ -10,8 +10,11 @@ from mobilenets.errors import MisuseError
 from mobilenets.files import write_text
 from mobilenets.precision import Precision
 from mobilenets.search import Rule
+from mobilenets.watching import Watcher
 
 NAME = "adapt.json"
+DELTA = 0.01
+"""What a step takes off, as part of the start's cost, unless it is told otherwise."""
 
 
 @dataclass
@@ -34,6 +37,7 @@ class State:
         start_ms: measured latency of the start.
         divisor: what widths are rounded to.
         scored: images that every proposal is scored on.
+        steps_begun_s: seconds that were used when the first step began: what the steps may take is counted from there.
         tuning_s: seconds for the long fine-tuning, fixed when it begins; 0 before.
         tuned: whether it is over.
     """
@@ -53,15 +57,26 @@ class State:
     start_ms: float = 0.0
     divisor: int = 0
     scored: int = 0
+    steps_begun_s: float = 0.0
     tuning_s: float = 0.0
     tuned: bool = False
 
+    def last(self, minutes: float, watcher: Watcher) -> None:
+        """The run is to last so many minutes instead; the long fine-tuning gets what changes after it began."""
+        more_s = 60 * (minutes - self.minutes)
+        self.minutes = minutes
+        if self.tuned and more_s > 0:
+            watcher.note("the long fine-tuning is over: the minutes that were added change nothing.")
+        elif self.tuning_s:
+            self.tuning_s = max(self.tuning_s + more_s, 5.0)
+
     def arguments(self) -> list[str]:
         """What `mobilenets` takes to do the same: the verb, model, data, and what is not by default."""
-        usual = {"delta": 0.01, "rule": "ratio", "device": "local", "precision": "fp32", "threads": 1, "seed": 0}
+        usual = {"delta": DELTA, "rule": "ratio", "device": "local", "precision": "fp32", "threads": 1, "seed": 0}
         told = [f"--{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         budgets = [f"--budget={text}" for text in self.budgets]
-        return ["adapt", self.model or "MODEL", self.data, *budgets, f"--minutes={self.minutes:g}", *told]
+        model = self.model or str(self.path.parent / "steps" / "00.safetensors")
+        return ["adapt", model, self.data, *budgets, f"--minutes={self.minutes:g}", *told]
 
     def write(self) -> None:
         """Write the state, whole or not at all."""

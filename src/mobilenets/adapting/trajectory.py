@@ -11,6 +11,8 @@ from typing import Any
 from mobilenets.errors import CheckpointError
 from mobilenets.files import write_text
 from mobilenets.model import MobileNet, save
+from mobilenets.search import dimensions
+from mobilenets.search.widths import Place
 from mobilenets.table import Network
 from mobilenets.table import json as table_json
 
@@ -26,7 +28,8 @@ class Kept:
         before: channels of that width before.
         after: channels after.
         score: by the task's metric on the images that proposals are chosen by.
-        val: by the task's metric on validation images, which choose nothing.
+        val: by the task's metric on validation images, which choose no proposal; they decide whether the
+            long fine-tuning made the last step's network better.
         measured_ms: latency on the device, as timed beside the start.
         predicted_ms: by the table, corrected by what the network before taught; None where no latency is limited.
         file_bytes: of the exported file.
@@ -105,17 +108,17 @@ def steps(folder: Path) -> list[Kept]:
 
 
 def changed_rows(start: Network, end: Network) -> list[tuple[str, int, int]]:
-    """(row and column, channels before, channels after) of every width of a table that is printed.
+    """(row and column, channels before, channels after) of every width that can give, row by row.
 
     Both are tables of the same operators; widths that stayed are among them.
     """
-    found = []
-    for i, (before, after) in enumerate(zip(start.rows, end.rows, strict=True), 1):
-        for name in ("expand", "out", "filters", "growth"):
-            old, new = getattr(before, name, None), getattr(after, name, None)
-            if isinstance(old, int) and isinstance(new, int) and i - 1 != start.classifier:
-                found.append((f"row {i} {name}", old, new))
-    return found
+    found = sorted((place, way.width(start), way.width(end)) for way in dimensions(start) for place in way.places)
+    return [(_words(place), before, after) for place, before, after in found]
+
+
+def _words(place: Place) -> str:
+    position = "" if place.position is None else f" {place.position + 1}"
+    return f"row {place.row + 1} {place.field}{position}"
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

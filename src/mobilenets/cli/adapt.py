@@ -89,8 +89,6 @@ def show(result: Adapted) -> None:
         before, after = start[key] / unit, end[key] / unit
         table.add_row(name, format(before, form), format(after, form), f"{after / before - 1:+.0%}")
     console.print(table)
-    if not report["met"]:
-        console.print(f"the file is over the budget of {report['budget']['text']}: was another program running?")
     console.print(f"next: mobilenets predict {end['artifact']} PHOTOS", soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ from mobilenets.errors import MisuseError, MobileNetsError
 from mobilenets.exports.verify import allowed_drop
 from mobilenets.files import run_folder
 from mobilenets.fitting.candidates import grid, within_counts, within_sight
-from mobilenets.fitting.job import Job, relaxed
+from mobilenets.fitting.job import Job, relaxed, relaxing
 from mobilenets.fitting.reporting import write_report
 from mobilenets.fitting.state import Effort, State
 from mobilenets.latency import device as device_named
@@ -101,7 +101,8 @@ def fit(
     folder = open_folder(data, seed=seed, task=task)  # bad data and bad budgets are refused before anything is written
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS[folder.task]))
     known = grid(len(folder.classes), precision=precision, task=folder.task)
-    counted = within_counts(within_sight(known, native_px), relaxed(limits, effort))
+    with relaxing(effort):
+        counted = within_counts(within_sight(known, native_px), relaxed(limits, effort))
     max_drop = allowed_drop(folder.task) if max_drop is None else max_drop
     given = [budget] if isinstance(budget, str) else list(budget)
     asked = State(

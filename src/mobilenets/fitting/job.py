@@ -7,24 +7,28 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from mobilenets.adapting import adapt
+from mobilenets.adapting import narrowed
+from mobilenets.adapting.state import DELTA
+from mobilenets.adapting.state import NAME as ADAPT
+from mobilenets.adapting.state import State as Asked
 from mobilenets.compression.ladder import Rung
 from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
 from mobilenets.compression.techniques import Ground
 from mobilenets.compression.work import Quantized, Work
-from mobilenets.costs import Budget
+from mobilenets.costs import Budget, sizes
 from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.samples import CALIBRATION
 from mobilenets.exports.shipping import ending_of
+from mobilenets.exports.whole import size_bytes
 from mobilenets.fitting.architectures import architectures
 from mobilenets.fitting.candidates import (
     GONE,
@@ -49,7 +53,7 @@ from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision, Scheme
 from mobilenets.search import successive_halving
 from mobilenets.search.space import PREFIX
-from mobilenets.search.timing import Clock
+from mobilenets.search.timing import SCORED_PER_S, Clock, Sitting, timed_again, within
 from mobilenets.table.json import from_dict, to_dict
 from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Watcher, execute, load_splits
@@ -69,6 +73,8 @@ RELAXED = 1.25
 """With NetAdapt the budget under which a network is chosen and trained is so many times the user's."""
 ADAPT_SHARE = 0.5
 """Part of the time after the search that NetAdapt gets, its long fine-tuning included."""
+LEAST_ADAPT_S = 20.0
+"""NetAdapt has as much, whatever is left: it decides whether anything can be shipped."""
 ARCHITECTURE_SHARE = 0.5
 """Part of the time after measuring that architecture search gets, to the end of its proxy trainings."""
 SEARCHED = 2
@@ -81,8 +87,6 @@ INT8_SHARE = 0.15
 """Part of the time left after the search that the ladder of int8 may take, with what it trains."""
 CLOSING_S = 8.0
 """Kept for export, verification and the last measurement; scoring the artifact comes on top."""
-SCORED_PER_S = 800.0
-"""Images that are read and scored a second, to know when training must end; small ones go faster, large ones slower."""
 
 
 def relaxed(budget: Budget, effort: Effort) -> Budget:
@@ -90,32 +94,34 @@ def relaxed(budget: Budget, effort: Effort) -> Budget:
     return budget.times(RELAXED) if effort == "medium" else budget
 
 
-class Job:
+@contextlib.contextmanager
+def relaxing(effort: Effort) -> Iterator[None]:
+    """An unmet budget is told as what it is: not the user's, where NetAdapt comes after."""
+    try:
+        yield
+    except BudgetUnmetError as error:
+        if effort != "medium":
+            raise
+        raise BudgetUnmetError(
+            f"NetAdapt begins with a network of up to {RELAXED:g} times the budget, and {error}"
+        ) from error
+
+
+class Job(Sitting):
     """One sitting of a fit. Phases read what the state already holds, so that resuming skips what is done."""
 
     def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
+        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
+        super().__init__(state, CLOSING_S + scored / SCORED_PER_S)
         self.run, self.state, self.folder, self.watcher = run, state, folder, watcher
         self.asked_for = budget
         self.budget = relaxed(budget, state.effort)
         self.device = device(state.device)
         self.ending = ending_of(folder.task)
         self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
-        self.begin = time.perf_counter()
-        self.spent_before = state.spent_s
-        scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.tries = 0
         self.quantized: Quantized | None = None
         self.starts = Starts(state.weights, run / "search", folder, state.seed, watcher.note)
-        self.closing_s = CLOSING_S + scored / SCORED_PER_S
-
-    def left_s(self) -> float:
-        """Seconds of the user's minutes that are not used yet."""
-        return 60 * self.state.minutes - self.spent_before - (time.perf_counter() - self.begin)
-
-    def keep_time(self) -> None:
-        """Write the state with the time used so far."""
-        self.state.spent_s = self.spent_before + time.perf_counter() - self.begin
-        self.state.write()
 
     def work(self, counted: list[Candidate]) -> Outcome:
         """All phases, one after the other."""
@@ -130,12 +136,20 @@ class Job:
         self.squares = train, val
         winner, candidates = self.search(chosen, candidates, train, val)
         while True:
-            shipped, model = self.adapted(winner, self.train_winner(winner, train, val))
+            model = self.train_winner(winner, train, val)
+            try:
+                shipped, model = self.adapted(winner, model)
+            except BudgetUnmetError as error:
+                winner, candidates = self.step_down(winner, candidates, str(error), self.meets)
+                continue
             artifact, verification = self.export(model)
-            latency = self.time_again(artifact)
-            if self.fits(artifact, latency):
+            latency, file_bytes = self.time_again(artifact), size_bytes(artifact)
+            if within(self.asked_for, latency, file_bytes):
                 break
-            winner, candidates = self.step_down(winner, candidates, artifact, latency)
+            if shipped is winner:
+                winner = replace(winner, measured=latency)
+            why, light = self.over(shipped, latency, file_bytes), self.lighter(shipped, latency, file_bytes)
+            winner, candidates = self.step_down(winner, candidates, why, light)
         if shipped is not winner:
             candidates = [*mark(candidates, [replace(winner, status="tried")]), shipped]
         winner = shipped
@@ -166,12 +180,14 @@ class Job:
             limit = self.budget.latency_ms
             return kept if limit is None else mark_slow(kept, limit)
         self.watcher.phase("measuring candidates")
-        known = with_latency(counted, self.budget, table, self.timed_networks)
+        with relaxing(self.state.effort):
+            known = with_latency(counted, self.budget, table, self.timed_networks)
         self.state.measured = {c.label: c.measured for c in known if c.measured is not None}
         self.keep_time()
         asked = [c for c in known if c.status != "enlarged"]
         alive = [c for c in asked if c.status not in GONE]
-        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}")
+        later = f", to be made narrower for {self.asked_for.text}" if self.state.effort == "medium" else ""
+        self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}{later}")
         return known
 
     def timed_networks(self, networks: Sequence[Network]) -> list[Latency]:
@@ -324,20 +340,19 @@ class Job:
         """With effort `medium`: the trained winner made narrower until it meets the budget that was asked for."""
         if self.state.effort != "medium":
             return winner, model
-        run = self.run / "adapted"
-        begun = (run / "adapt.json").is_file()
-        if not begun:
-            save(model, self.run / "model.safetensors")
-        done = adapt(
-            self.run / "model.safetensors", self.state.data, self.state.budgets,
-            minutes=max(self.left_s() - self.closing_s, 20.0) / 60, out=run, device=self.state.device,
-            precision=self.state.precision, threads=self.state.threads, seed=self.state.seed, resume=begun,
-            watcher=self.watcher,
+        share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0  # the ladder comes after, once
+        asked = Asked(
+            self.run / "adapted" / ADAPT, "", self.state.data, self.state.budgets,
+            max(share * self.working_s(), LEAST_ADAPT_S) / 60, DELTA, "ratio", self.state.device,
+            self.state.precision, self.state.threads, self.state.seed,
         )  # fmt: skip
+        clock = Clock(self.device, self.state.threads, self.timed, self.ending)
+        narrow = narrowed(model, self.folder, asked, clock, self.table, self.watcher)
         self.keep_time()
-        if done.folder is None:  # it meets the budget as it is
+        if narrow is model:  # it meets the budget as it is
             return winner, model
-        return candidate_of(done.model.network, self.state.precision, winner.expected), done.model
+        made = candidate_of(narrow.network, self.state.precision, winner.expected)
+        return replace(made, predicted_ms=self.table.predict_ms(narrow.network)), narrow
 
     def export(self, model: MobileNet) -> tuple[Path, Verification]:
         """Checkpoint and artifact, verified on the validation images."""
@@ -385,57 +400,55 @@ class Job:
     def time_again(self, artifact: Path) -> Latency:
         """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""
         self.watcher.phase("timing the artifact")
-        latency = self.timed_artifact(artifact)
-        self.tries = 1
-        for _ in range(2):
-            if self.budget.latency_ms is None or latency.median_ms <= self.budget.latency_ms:
-                break
-            self.tries += 1
-            time.sleep(1.0)  # another process may have had the processor
-            latency = min(latency, self.timed_artifact(artifact), key=lambda v: v.median_ms)
+        threads = self.state.threads
+        latency, self.tries = timed_again(
+            lambda: time_artifact(self.device, artifact, threads=threads, seconds=3.0), self.asked_for
+        )
         return latency
 
-    def timed_artifact(self, artifact: Path) -> Latency:
-        """The artifact's latency on the device."""
-        return time_artifact(self.device, artifact, threads=self.state.threads, seconds=3.0)
+    def meets(self, candidate: Candidate) -> bool:
+        """Whether a candidate is within the budget that was asked for as it is, by what is known before training."""
+        counted = sizes(candidate.network, self.state.precision)
+        return self.asked_for.load(counted, candidate.latency_ms) <= 1.0
 
-    def fits(self, artifact: Path, latency: Latency) -> bool:
-        """Whether what would be shipped meets the budget, by its real size and latency."""
-        limits = self.asked_for
-        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
-        large = limits.file_bytes is not None and artifact.stat().st_size > limits.file_bytes
-        return not slow and not large
+    def lighter(self, shipped: Candidate, latency: Latency, file_bytes: int) -> Callable[[Candidate], bool]:
+        """Which candidates are within the budget, and clearly faster or smaller than what was over it."""
+        slow = not within(replace(self.asked_for, file_bytes=None), latency, file_bytes)
+        large = not within(replace(self.asked_for, latency_ms=None), latency, file_bytes)
+        return lambda c: (
+            self.meets(c)
+            and not (slow and c.latency_ms >= 0.9 * shipped.latency_ms)
+            and not (large and c.file_bytes >= shipped.file_bytes)
+        )
+
+    def over(self, shipped: Candidate, latency: Latency, file_bytes: int) -> str:
+        """A file that is over the budget, in words."""
+        return (
+            f"{shipped.label} takes {latency.median_ms:.2f} ms and {file_bytes / 1e6:.2f} MB, over "
+            f"{self.asked_for.text}. Was another program running?"
+        )
 
     def step_down(
-        self, winner: Candidate, candidates: list[Candidate], artifact: Path, latency: Latency
+        self, winner: Candidate, candidates: list[Candidate], why: str, light: Callable[[Candidate], bool]
     ) -> tuple[Candidate, list[Candidate]]:
-        """The next best candidate that is clearly faster and smaller; the artifact that is over is removed."""
-        size = artifact.stat().st_size
+        """The next best candidate that is light enough; what was made of the winner is removed.
+
+        Raises:
+            BudgetUnmetError: there is none.
+        """
         for path in (self.run / "model.onnx", self.run / "model.int8.onnx", *(self.run / "quantize").glob("*")):
             path.unlink(missing_ok=True)
         self.state.stepped_down.append(winner.label)
-        over = replace(winner, status="slow", measured=latency, reason="over the budget when timed again")
-        candidates = mark(candidates, [over])
-        slow = self.budget.latency_ms is not None and latency.median_ms > self.budget.latency_ms
-        large = self.budget.file_bytes is not None and size > self.budget.file_bytes
+        candidates = mark(candidates, [replace(winner, status="slow", reason="over the budget after training")])
         smaller = [
             c
             for c in candidates
-            if c.status in ("front", "tried")
-            and c.label not in self.state.stepped_down
-            and not (slow and c.latency_ms >= 0.9 * winner.latency_ms)
-            and not (large and c.file_bytes >= winner.file_bytes)
+            if c.status in ("front", "tried") and c.label not in self.state.stepped_down and light(c)
         ]
         if not smaller:
-            raise BudgetUnmetError(
-                f"{winner.label} takes {latency.median_ms:.2f} ms and {size / 1e6:.2f} MB, over {self.budget.text}, "
-                "and no smaller candidate is left. Was another program running? Raise the budget or try again."
-            )
+            raise BudgetUnmetError(f"{why} No smaller candidate is left: raise the budget or try again.")
         down = max(smaller, key=lambda c: (c.score is not None, c.score or 0.0, c.expected))
-        self.watcher.note(
-            f"{winner.label} is over the budget after all ({latency.median_ms:.2f} ms, {size / 1e6:.2f} MB): "
-            f"stepping down to {down.label}, with a quarter of the time on top"
-        )
+        self.watcher.note(f"{why} Stepping down to {down.label}, with a quarter of the time on top.")
         (self.run / "train" / STATE).unlink(missing_ok=True)
         shutil.rmtree(self.run / "adapted", ignore_errors=True)
         self.state.winner = down.label

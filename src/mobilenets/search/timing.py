@@ -1,11 +1,13 @@
-"""What networks cost: predicted by the table, corrected by measurement, and measured beside the start."""
+"""What networks cost: predicted by the table, corrected by measurement, and measured beside the start; and the time."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from mobilenets.costs import Budget
 from mobilenets.costs.sizes import Sizes, sizes
@@ -18,6 +20,12 @@ from mobilenets.table import Network
 ROUNDS = 9
 """Turns in which the start and the kept networks are timed; what counts is the median of the turns' ratios."""
 ROUND_S = 0.08
+LOADED = 8
+"""Networks that are loaded at once beside the start: a phone has no room for sixty."""
+TRIES = 3
+"""How often a file that is over the budget is timed: another process may have had the processor."""
+SCORED_PER_S = 800.0
+"""Images that are read and scored a second, to know when training must end; small ones go faster, large ones slower."""
 
 
 @dataclass
@@ -32,6 +40,7 @@ class Costs:
         table: of the device; None where no latency is limited.
         latency_factor: measured over predicted latency of the network measured last.
         file_factor: real over counted file size of it.
+        aim: part of the latency limit that predictions are held to, so that what is measured later fits.
     """
 
     budget: Budget
@@ -39,6 +48,7 @@ class Costs:
     table: LatencyTable | None
     latency_factor: float = 1.0
     file_factor: float = 1.0
+    aim: float = 1.0
 
     def latency_ms(self, network: Network) -> float | None:
         """Corrected prediction; None without a table."""
@@ -50,19 +60,24 @@ class Costs:
             counted, latency_ms = sizes(network, self.precision), None
         else:
             counted, predicted_ms = priced(network, self.table, self.precision)
-            latency_ms = self.latency_factor * predicted_ms
+            latency_ms = self.latency_factor * predicted_ms / self.aim
         return self.budget.load(replace(counted, file_bytes=round(self.file_factor * counted.file_bytes)), latency_ms)
 
     def measured(self, network: Network, latency_ms: float, file_bytes: int) -> tuple[Sizes, float]:
-        """(sizes with the real file's, load by measurement)."""
-        real = replace(sizes(network, self.precision), file_bytes=file_bytes)
+        """(sizes with the real file's, load by measurement).
+
+        Files that are only timed hold float weights, for fp16 ones compute as those do: their size counts for nothing.
+        """
+        counted = sizes(network, self.precision)
+        real = counted if self.precision == "fp16" else replace(counted, file_bytes=file_bytes)
         return real, self.budget.load(real, latency_ms)
 
     def learn(self, network: Network, latency_ms: float, file_bytes: int) -> None:
         """Correct predictions by what a network was measured to take."""
         if self.table is not None:
             self.latency_factor = latency_ms / self.table.predict_ms(network)
-        self.file_factor = file_bytes / sizes(network, self.precision).file_bytes
+        real, _ = self.measured(network, latency_ms, file_bytes)
+        self.file_factor = real.file_bytes / sizes(network, self.precision).file_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +120,14 @@ class Clock:
         return divisor_of(times.__getitem__, divisor, first=0) if times else divisor
 
     def ratios(self, start: Network, networks: Sequence[Network]) -> list[tuple[float, int]]:
-        """(latency as part of the start's, bytes of the file) of each, timed by turns with the start.
+        """(latency as part of the start's, bytes of the file) of each, timed by turns with the start, a few at a time.
 
         The median over turns of the ratio within a turn: neither a busy moment nor a drift of the clock hits one alone.
         """
+        parts = [networks[i : i + LOADED] for i in range(0, len(networks), LOADED)]
+        return [found for part in parts for found in self._ratios(start, part)]
+
+    def _ratios(self, start: Network, networks: Sequence[Network]) -> list[tuple[float, int]]:
         models = [Model.random(network, self.precision, self.ending) for network in (start, *networks)]
         with self.device.connect() as link, loaded(link, models, threads=self.threads, own_process=False) as timings:
             for _ in interleave(timings, rounds=ROUNDS, limit_s=ROUND_S):
@@ -121,3 +140,60 @@ class Clock:
 def steps_left(load: float, cut: float) -> int:
     """Steps from a load to the budget, where each takes so much off; at least 1."""
     return max(1, math.ceil((load - 1) / cut - 1e-9))
+
+
+class Paced(Protocol):
+    """The state of a run that lasts the user's minutes."""
+
+    minutes: float
+    spent_s: float
+
+    def write(self) -> None:
+        """Keep it."""
+
+
+class Sitting:
+    """The time of one sitting of a run: an interrupted one has had others before.
+
+    Args:
+        kept: the state of the run.
+        closing_s: what the end takes, with nothing left to choose.
+        begun: when the sitting began, by `time.perf_counter`; now unless given.
+    """
+
+    def __init__(self, kept: Paced, closing_s: float, begun: float | None = None) -> None:
+        self.kept, self.closing_s = kept, closing_s
+        self.begun = time.perf_counter() if begun is None else begun
+        self.spent_before = kept.spent_s
+
+    def spent_s(self) -> float:
+        """Seconds used so far, over all sittings."""
+        return self.spent_before + time.perf_counter() - self.begun
+
+    def left_s(self) -> float:
+        """Seconds of the user's minutes that are not used yet."""
+        return 60 * self.kept.minutes - self.spent_s()
+
+    def working_s(self) -> float:
+        """Seconds that are left before the end begins; never below 0."""
+        return max(self.left_s() - self.closing_s, 0.0)
+
+    def keep_time(self) -> None:
+        """Write the state with the time used so far."""
+        self.kept.spent_s = self.spent_s()
+        self.kept.write()
+
+
+def within(budget: Budget, latency: Latency, file_bytes: int) -> bool:
+    """Whether a file meets a budget by its measured latency and real size; what is counted is its network's."""
+    slow = budget.latency_ms is not None and latency.median_ms > budget.latency_ms
+    return not slow and (budget.file_bytes is None or file_bytes <= budget.file_bytes)
+
+
+def timed_again(measure: Callable[[], Latency], budget: Budget) -> tuple[Latency, int]:
+    """(latency of a file, how often it was asked): up to three times where it is over the budget, the best counts."""
+    latency, tries = measure(), 1
+    while budget.latency_ms is not None and latency.median_ms > budget.latency_ms and tries < TRIES:
+        time.sleep(1.0)
+        latency, tries = min(latency, measure(), key=lambda found: found.median_ms), tries + 1
+    return latency, tries

@@ -270,8 +270,7 @@ def narrower(
 def narrowest(network: Network, divisor: int) -> Network:
     """The table with every width as small as it gets: the end of every way down."""
     for dimension in dimensions(network):
-        for _, found in narrower(network, dimension, divisor):
-            network = found
+        _, network = next(narrower(network, dimension, divisor, narrowest_first=True), (0, network))
     return network
 
 
