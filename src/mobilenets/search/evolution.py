@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from mobilenets.search.reward import dominates
+
 
 def fittest(scores: Sequence[Sequence[float]], rng: random.Random) -> int:
     """The place of the best score; among several that no other dominates, one at random.
@@ -16,9 +18,5 @@ def fittest(scores: Sequence[Sequence[float]], rng: random.Random) -> int:
         scores: per candidate one value for each objective, larger is better.
         rng: breaks ties.
     """
-    best = [place for place, score in enumerate(scores) if not any(_dominates(other, score) for other in scores)]
+    best = [place for place, score in enumerate(scores) if not any(dominates(other, score) for other in scores)]
     return rng.choice(best)
-
-
-def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    return tuple(a) != tuple(b) and all(x >= y for x, y in zip(a, b, strict=True))

@@ -87,7 +87,7 @@ _SQUARES = (96, 128, 160, 192, 224, 256)
 _HEADS: dict[str, dict[str, tuple[Value, ...]]] = {
     "classify": {"head.conv": (0.25, 0.5, 1.0), "head.features": (0, 320, 640, 1280)},
     "detect": {"head.conv": (0.25, 0.5), "head.width": (0.25, 0.5, 1.0)},
-    "segment": {"head.conv": (0.25, 0.5), "head.kind": ("raspp", "lraspp"), "head.filters": (64, 128, 256)},
+    "segment": {"head.conv": (0.25, 0.5), "head.kind": ("lraspp", "raspp"), "head.filters": (64, 128, 256)},
 }
 _RESOLUTIONS = {"classify": _SQUARES, "detect": (128, 160, 192, 256, 320), "segment": (128, 192, 256, 384)}
 LAST = 960
@@ -155,8 +155,6 @@ class Space:
             elif found[at + "op"] == SEPARABLE:
                 unused = ("expand", "squeeze")
             found |= {at + name: self.choices[at + name][0] for name in unused}
-        if found.get("head.kind") == "raspp":
-            found["head.filters"] = self.choices["head.filters"][-1]
         return found
 
     def network(self, point: Point) -> Network:
