@@ -6,7 +6,7 @@ from mobilenets.search.netadapt import Proposal, Rule, Step, able, best, netadap
 from mobilenets.search.points import Choices, Point, Value
 from mobilenets.search.pricing import priced
 from mobilenets.search.reward import Objective, dominates, pareto_front, reward
-from mobilenets.search.study import Plan, Searcher, Study, Trial, open_study, read_study
+from mobilenets.search.study import Plan, Searcher, Study, Trial, begun, need_optuna, open_study, read_study
 from mobilenets.search.widths import Dimension, dimensions, narrower, narrowest, with_width
 from mobilenets.search.working import Worked, work
 
@@ -26,6 +26,7 @@ __all__ = [
     "Value",
     "Worked",
     "able",
+    "begun",
     "best",
     "dimensions",
     "divisor_of",
@@ -34,6 +35,7 @@ __all__ = [
     "narrower",
     "narrowest",
     "netadapt",
+    "need_optuna",
     "open_study",
     "pareto_front",
     "priced",

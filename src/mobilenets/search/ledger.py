@@ -52,15 +52,13 @@ class Ledger:
                 raise MisuseError(f"{where} holds no study {name!r}: begin a search there first.") from None
 
     def _make(self) -> bool:
+        if holds(self._storage, self.name):
+            return False
         try:
-            self._storage.get_study_id_from_name(self.name)
-        except KeyError:
-            try:
-                self._storage.create_new_study(ACCURACY_AND_LOAD, self.name)
-            except optuna.exceptions.DuplicatedStudyError:
-                return False  # another worker was faster
-            return True
-        return False
+            self._storage.create_new_study(ACCURACY_AND_LOAD, self.name)
+        except optuna.exceptions.DuplicatedStudyError:
+            return False  # another worker was faster
+        return True
 
     def settings(self, mine: Mapping[str, Any]) -> dict[str, Any]:
         """What the study was begun with: `mine` if this worker made it."""
@@ -133,6 +131,15 @@ class Ledger:
             yield
         except (OSError, optuna.exceptions.StorageInternalError) as error:
             raise StudyError(f"{self.where} does not answer any more: {one_line(error)}") from None
+
+
+def holds(storage: BaseStorage, name: str) -> bool:
+    """Whether a storage has a study of this name."""
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
 
 
 def one_line(error: BaseException) -> str:
