@@ -68,6 +68,8 @@ MARGIN = 0.97
 """Part of a latency budget within which the chosen are measured: trained files are timed again in another hour."""
 INT8_SHARE = 0.15
 """Part of the time that the ladder of int8 may take, with what it trains."""
+LEAST_S = 3.0
+"""For each rung, however little time there is."""
 CLOSING_S = 10.0
 """Kept for export, verification and the last measurement of each network; scoring the file comes on top."""
 SCORED_PER_S = 800.0
@@ -118,7 +120,7 @@ class Job:
 
     def until_s(self, part: float) -> float:
         """Seconds from now to a part of the time; never less than a few."""
-        return max(part * self.until_end_s - self.spent_s, 3.0)
+        return max(part * self.until_end_s - self.spent_s, LEAST_S)
 
     def limit_to(self, seconds: float) -> None:
         """All rungs together take so many seconds from now on, instead of the hours that were asked for."""
@@ -238,7 +240,7 @@ class Job:
             state.shared_s = self.until_s(SHARED_UNTIL)
             self.keep_time()
         load_ = self.load(self.space)
-        recipe = self.recipe(max(state.shared_s, 1.0), SHARED_LR)
+        recipe = self.recipe(max(state.shared_s, LEAST_S), SHARED_LR)
         training = Sandwich(self.shared, recipe, self.train, wanted=lambda p: load_(p) <= WANTED_LOAD)
         if path.is_file():
             training.restore(path)
