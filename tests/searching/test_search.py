@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from safetensors.torch import save_file
 
+from mobilenets.costs import parse_budget
 from mobilenets.data import scenes
 from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.latency import LatencyTable
 from mobilenets.model import load
 from mobilenets.prediction import evaluate
 from mobilenets.search import read_study
+from mobilenets.search.timing import Costs
 from mobilenets.searching import Search, job, search
 from mobilenets.searching.state import State
 from mobilenets.searching.terms import read_terms, write_terms
@@ -181,6 +183,23 @@ def test_what_is_over_the_budget_in_the_end_is_an_error(done: Search, small_scen
     (tmp_path / "run" / "report.json").write_text(json.dumps(report))
     with pytest.raises(BudgetUnmetError, match=r"once trained and exported, over 2 M macs"):
         searched(small_scenes, tmp_path / "run", resume=True)
+
+
+@pytest.mark.slow
+def test_workers_price_by_the_table_of_the_first(
+    small_scenes: Path, latency_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
+    monkeypatch.setattr(job, "CHECKED", 2)
+    first = searched(small_scenes, tmp_path / "run", budget="1ms", trials=3)
+    assert first.report["result"]["latency_ms"] <= 1 and first.report["space"]["table_factor"] != 1
+    monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "empty"))  # a table of its own would take minutes
+    worker = joined(first, small_scenes, tmp_path, budget="1ms")
+    assert (worker.folder / job.TABLE).read_bytes() == (first.folder / job.TABLE).read_bytes()
+    state, table = State.read(worker.folder), LatencyTable.read(worker.folder / job.TABLE)
+    priced = Costs(parse_budget("1ms"), "fp32", table, first.report["space"]["table_factor"])
+    for trial in read_study(tmp_path / "study.log").trials():
+        assert priced.load(state.space("classify", 8).network(trial.point)) == pytest.approx(trial.load)
 
 
 def test_a_finished_search_is_not_done_again(done: Search, small_scenes: Path):
