@@ -27,6 +27,7 @@ from mobilenets.search.samplers import distributions
 
 SETTINGS = "settings"
 ACCURACY_AND_LOAD = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
+SYNC_S = 1.0
 PATIENCE_S = 5.0  # for the settings of a study that another worker is making just now
 
 
@@ -175,12 +176,14 @@ class Journal(JournalFileBackend):  # type: ignore[misc]
     """Optuna's journal under flock, which is gone with its process and, on NFS and its like, held across machines.
 
     Optuna's own locks are files that a killed worker leaves behind; the others then wait for half a minute. What a
-    worker that died while writing left without an end is cut off. Only results are worth waiting for the disk.
+    worker that died while writing left without an end is cut off. Only results are worth waiting for the disk, and
+    once a second: what is written outlives its process anyway, and a machine that loses its power loses that second.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._synced = 0.0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines, all of them or none."""
@@ -189,8 +192,9 @@ class Journal(JournalFileBackend):  # type: ignore[misc]
             _cut_torn_line(journal)
             journal.seek(0, os.SEEK_END)
             journal.write(lines)
-            if any("values" in log for log in logs):
+            if any(log.get("values") for log in logs) and time.monotonic() - self._synced > SYNC_S:
                 os.fsync(journal.fileno())
+                self._synced = time.monotonic()
 
 
 @contextmanager

@@ -157,15 +157,19 @@ class Space:
             found |= {at + name: self.choices[at + name][0] for name in unused}
         return found
 
-    def network(self, point: Point) -> Network:
+    def network(self, point: Point, *, named: bool = True) -> Network:
         """The table of a point, named after its rows.
+
+        Args:
+            point: of this space.
+            named: without, it is had in half the time: what it costs does not hang on its name.
 
         Raises:
             MisuseError: a choice is missing, or has a value that the space does not have.
         """
-        return self.built(point)[0]
+        return self.built(point, named=named)[0]
 
-    def built(self, point: Point) -> tuple[Network, tuple[str, ...]]:
+    def built(self, point: Point, *, named: bool = True) -> tuple[Network, tuple[str, ...]]:
         """The table of a point, and the place in the space that each of its rows fills.
 
         A place, such as `stage2.block1.bottleneck`, is filled by rows that may share weights.
@@ -181,7 +185,7 @@ class Space:
         rows.append(("last", Conv(1, self._wide(LAST * float(chosen["head.conv"])), Act.HSWISH)))
         network = Network("searched", "found by search", tuple(row for _, row in rows), int(chosen["resolution"]))
         network, places = self._headed(network, chosen, [place for place, _ in rows][: body + 1])
-        return replace(network, name=PREFIX + _digest(network)), places
+        return (replace(network, name=PREFIX + _digest(network)) if named else network), places
 
     def _stage(
         self, number: int, chosen: Mapping[str, Value], channels: int

@@ -228,7 +228,7 @@ class Job:
 
     def load(self, space: Space) -> Callable[[Point], float]:
         """Cost over budget of a space's points, by prediction."""
-        return lambda point: self.costs.load(space.network(point))
+        return lambda point: self.costs.load(space.network(point, named=False))
 
     # ------------------------------------------------------------------ shared weights and the study
 
