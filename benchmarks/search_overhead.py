@@ -59,7 +59,7 @@ def own_times_ms(path: Path, searcher: Searcher, objective: Objective) -> tuple[
         priced_s.append(time.process_time() - began)
         return found
 
-    work(study, lambda _: 0.9, accuracy, trials=BEFORE, seed=1, canonical=SPACE.canonical)
+    work(study, load, accuracy, trials=BEFORE, seed=1, canonical=SPACE.canonical)
     marks: list[tuple[float, float, float, float]] = []
 
     def evaluate(point: Point) -> float:
