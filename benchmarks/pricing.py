@@ -37,7 +37,7 @@ def prices_ms(base: Network) -> list[float]:
     """Milliseconds that each variant took, sorted. The table starts without entries and keeps what it is asked."""
     draws = random.Random(0)
     networks = [variant(base, draws) for _ in range(VARIANTS)]
-    table = _table(networks, draws)
+    table = invented_table(networks, draws)
     taken = []
     for candidate in networks:
         start = time.perf_counter()
@@ -58,7 +58,7 @@ def _expanded(row: Bottleneck, draws: random.Random) -> Bottleneck:
     return replace(row, expand=8 * draws.randint(row.expand // 16 + 1, row.expand // 7))
 
 
-def _table(candidates: list[Network], draws: random.Random) -> LatencyTable:
+def invented_table(candidates: list[Network], draws: random.Random) -> LatencyTable:
     """A table of invented laws for the kinds of kernels in some networks: what it says takes as long as the truth."""
     kinds = {kernel.kind for candidate in candidates for kernel in kernels(candidate).values()}
     laws = {kind: tuple(draws.gauss(0, 0.3 * deviation) for deviation in PRIOR) for kind in sorted(kinds)}

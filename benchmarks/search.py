@@ -16,7 +16,6 @@ import argparse
 import json
 import random
 import statistics
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from rich.table import Table
 from benchmarks.tables import machine
 from mobilenets.cli.progress import Display
 from mobilenets.costs import cost
-from mobilenets.data.folder import Folder
+from mobilenets.data.folder import Folder, open_folder
 from mobilenets.exports import export, sample_images
 from mobilenets.exports.shipping import ending_of
 from mobilenets.files import write_text
@@ -71,6 +70,13 @@ def trained(
     return told
 
 
+def recipe_for(table: Network, seed: int, *, minutes: float | None = None, epochs: int | None = None) -> Recipe:
+    """From random weights."""
+    if table.task == "classify":
+        return Recipe(minutes=minutes, epochs=epochs, seed=seed)
+    return Dense(minutes=minutes, epochs=epochs, seed=seed, layer_decay=1.0, head_first=0.0)
+
+
 def against(arguments: argparse.Namespace) -> None:
     """The chosen network and a paper's, trained equally long."""
     run = Path(arguments.run)
@@ -79,18 +85,17 @@ def against(arguments: argparse.Namespace) -> None:
     paper = scale(network_named(arguments.network), arguments.width, searched.resolution)
     tables = [searched, with_classes(paper, searched.classes)]
     clock = Clock(device("local"), 1, "fp32", ending_of(searched.task))
-    kind = Recipe if searched.task == "classify" else Dense
     out = run / "benchmark"
     out.mkdir(exist_ok=True)
     with Display() as display:
-        folder = open_data(arguments.data, searched, seed=0)
+        folder = open_data(arguments.data, searched, seed=report["asked"]["seed"], split_file=run / "split.json")
         splits = load_splits(folder, searched.resolution, display)
         display.metric = METRICS[folder.task]
         found: dict[str, list[dict[str, float]]] = {table.label: [] for table in tables}
         for seed in range(arguments.seeds):
             for table in tables:
                 file = out / f"{table.name}_{table.width:g}_{arguments.minutes:g}_{seed}.safetensors"
-                recipe = kind(minutes=arguments.minutes, seed=seed)
+                recipe = recipe_for(table, seed, minutes=arguments.minutes)
                 found[table.label].append(trained(table, folder, splits, recipe, file, display))
         ratios = [ratio for ratio, _ in clock.ratios(tables[1], tables)]
     told = Table(title=f"{arguments.minutes:g} minutes each, {arguments.seeds} seeds", caption=machine())
@@ -109,24 +114,29 @@ def against(arguments: argparse.Namespace) -> None:
 def rank(arguments: argparse.Namespace) -> None:
     """Rank correlation of scores by shared weights and of full trainings."""
     run = Path(arguments.run)
-    space = State.read(run).space(arguments.task, arguments.classes)
+    state, folder = State.read(run), open_folder(arguments.data)
+    task = "classify" if folder.task == "multi-label" else folder.task
+    space = state.space(task, len(folder.classes))
     out = run / "benchmark"
     out.mkdir(exist_ok=True)
     rng = random.Random(7)
     drawn = sorted((space.draw(rng) for _ in range(20 * arguments.networks)), key=lambda p: cost(space.network(p)).macs)
     points = drawn[10 :: len(drawn) // arguments.networks][: arguments.networks]
     with Display() as display:
-        folder = open_data(arguments.data, space.network(points[0]), seed=0)
+        folder = open_data(
+            arguments.data, space.network(points[0]), seed=state.asked.seed, split_file=run / "split.json"
+        )
         splits = load_splits(folder, max(int(r) for r in space.choices["resolution"]), display)
         display.metric = METRICS[folder.task]
         shared = SharedWeights(space, folder.classes, folder.task)
         Sandwich(shared, Recipe(minutes=1.0), splits[0]).restore(run / "shared.safetensors")
         pairs = []
         for point in points:
-            table = replace(space.network(point))
+            table = space.network(point)
             before = scored(shared, point, *splits)
+            recipe = recipe_for(table, 0, epochs=arguments.epochs)
             file = out / f"{table.name}_{arguments.epochs}_epochs.safetensors"
-            full = trained(table, folder, splits, Recipe(epochs=arguments.epochs), file, display)
+            full = trained(table, folder, splits, recipe, file, display)
             pairs.append((before, full["val"]))
             display.note(
                 f"{cost(table).macs / 1e6:.1f} M macs: {before:.1%} by shared weights, {full['val']:.1%} trained"
@@ -152,8 +162,6 @@ if __name__ == "__main__":
     two.add_argument("data")
     two.add_argument("--networks", type=int, default=12)
     two.add_argument("--epochs", type=int, default=3)
-    two.add_argument("--task", default="classify")
-    two.add_argument("--classes", type=int, default=10)
     two.set_defaults(do=rank)
     torch.manual_seed(0)
     chosen = parser.parse_args()

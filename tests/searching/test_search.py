@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from mobilenets.costs import parse_budget
 from mobilenets.data import scenes
 from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.latency import LatencyTable
 from mobilenets.model import load
 from mobilenets.prediction import evaluate
-from mobilenets.searching import Search, search
+from mobilenets.search import read_study
+from mobilenets.search.timing import Costs
+from mobilenets.searching import Search, job, search
 from mobilenets.searching.state import State
+from mobilenets.searching.terms import read_terms, write_terms
 from mobilenets.table import json as table_json
 from mobilenets.watching import Watcher
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
-HOURS = 18 / 3600
+HOURS = 2 / 3600
+"""As good as none: every rung takes the least that it may."""
 BUDGET = "2MMACs"
 """A counted budget: no latency table is built for it."""
 
@@ -27,15 +37,26 @@ class _Stop(Watcher):
     """Ctrl-C when a phase begins."""
 
     def __init__(self, phase: str) -> None:
-        self.wanted = phase
+        self.wanted, self.notes = phase, list[str]()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def phase(self, name: str, total: int | None = None) -> None:
         if name.startswith(self.wanted):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "LEAST_S", 1.0)
+        patch.setattr(job, "PROXIED", 3)
+        yield
+
+
 def searched(data: Path, out: Path, **changes: object) -> Search:
-    values: dict = {"hours": HOURS, "resolutions": (32,), "trials": 8, "out": out} | changes
+    values: dict = {"hours": HOURS, "resolutions": (32, 32), "trials": 8, "out": out} | changes
     return search(data, values.pop("budget", BUDGET), **values)
 
 
@@ -70,20 +91,115 @@ def test_the_study_went_on_where_it_was(done: Search):
     state = State.read(done.folder)
     assert set(state.chosen) == set(state.rung("proxy")) and len(state.rung("full")) == 1
     assert all(name in state.rung("shared") for name in state.chosen)
+    assert set(state.rung("shared")) == set(state.chosen)
     told = done.report["rank_correlation"]["shared to proxy"]
     assert told["networks"] == len(state.chosen)
 
 
-def test_shared_weights_were_trained_once(done: Search, small_scenes: Path, tmp_path: Path):
-    # a worker that brings them trains nothing, and only fills the study
-    before = json.loads((done.folder / "search.json").read_text())["shared_s"]
-    worker = searched(
-        small_scenes, tmp_path / "worker", shared=done.folder / "shared.safetensors", worker=True,
-        study=str(tmp_path / "study.log"), trials=2,
-    )  # fmt: skip
+def joined(done: Search, data: Path, folder: Path, **changes: object) -> Search:
+    """A worker with the shared weights of another run, and more time than that had."""
+    values: dict = {
+        "shared": done.folder / "shared.safetensors", "worker": True, "study": str(folder / "study.log"), "trials": 2,
+        "hours": 1.0,
+    }  # fmt: skip
+    out = folder / str(changes.pop("name", "worker"))
+    return searched(data, out, **values | changes)
+
+
+def test_a_worker_trains_nothing_and_fills_the_study(done: Search, small_scenes: Path, tmp_path: Path):
+    worker = joined(done, small_scenes, tmp_path)
     assert worker.model is None and worker.report["trials"] == 2
     one, other = (folder / "shared.safetensors" for folder in (done.folder, worker.folder))
-    assert before > 0 and one.read_bytes() == other.read_bytes()
+    assert State.read(done.folder).shared_s > 0 and one.read_bytes() == other.read_bytes()
+    ours, theirs = State.read(worker.folder), State.read(done.folder)
+    for name in ("search", "base", "choices", "factor", "scored"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert read_study(tmp_path / "study.log").plan == read_study(done.folder / "study.log").plan
+    stop = _Stop("scoring networks")
+    with pytest.raises(KeyboardInterrupt):
+        joined(done, small_scenes, tmp_path, name="second", trials=3, watcher=stop)
+    assert "--worker --out" in stop.notes[-1] and "--study=STUDY" in stop.notes[-1]
+    again = joined(done, small_scenes, tmp_path, name="second", trials=3, shared=None, resume=True)
+    assert again.report["trials"] == 3
+
+
+def test_who_does_not_belong_to_the_study_is_refused(done: Search, small_scenes: Path, tmp_path: Path):
+    study, weights = done.folder / "study.log", tmp_path / "other.safetensors"
+    before = study.read_bytes()
+    with pytest.raises(MisuseError, match="there already: give the shared weights that it was begun with"):
+        searched(small_scenes, tmp_path / "run", study=str(study))
+    shutil.copyfile(done.folder / "shared.safetensors", weights)
+    terms = read_terms(weights)
+    assert terms is not None
+    write_terms(weights, replace(terms, search="another"))
+    with pytest.raises(MisuseError, match="of two searches"):
+        joined(done, small_scenes, tmp_path, shared=weights, study=str(study))
+    assert study.read_bytes() == before and not (tmp_path / "worker").exists()
+
+
+def test_shared_weights_of_another_search_are_refused(done: Search, small_scenes: Path, tmp_path: Path):
+    fewer = tmp_path / "fewer"
+    shutil.copytree(small_scenes, fewer)
+    next((fewer / "train" / "car").iterdir()).unlink()
+    for data, changes, told in (
+        (small_scenes, {"budget": "3MMACs"}, "the budget was 2 M macs, here 3 M macs"),
+        (small_scenes, {"precision": "fp16"}, "the precision was fp32, here fp16"),
+        (fewer, {}, "its images or their split were others"),
+    ):
+        with pytest.raises(MisuseError, match=f"of another search: {told}"):
+            joined(done, data, tmp_path, **changes)
+    with pytest.raises(MisuseError, match="holds no shared weights of a search"):
+        joined(done, small_scenes, tmp_path, shared=done.report["result"]["checkpoint"])
+    save_file({"a": torch.zeros(1)}, tmp_path / "half.safetensors", metadata={"state": "{}"})
+    with pytest.raises(MisuseError, match="is not over"):
+        joined(done, small_scenes, tmp_path, shared=tmp_path / "half.safetensors")
+    assert not (tmp_path / "worker").exists()
+
+
+def test_shared_weights_are_not_written_over(done: Search, small_scenes: Path):
+    weights = done.folder / "shared.safetensors"
+    with pytest.raises(MisuseError, match="lies in the run folder that is written anew"):
+        searched(small_scenes, done.folder, shared=weights, overwrite=True)
+    assert weights.is_file()
+
+
+def test_ctrl_c_before_the_training_tells_how_to_go_on(small_scenes: Path, tmp_path: Path):
+    stop = _Stop("decoding")
+    with pytest.raises(KeyboardInterrupt):
+        searched(small_scenes, tmp_path / "run", watcher=stop)
+    assert stop.notes[-1].endswith(f"--out {tmp_path / 'run'} --resume")
+
+
+def test_a_place_without_a_study_is_told_before_anything_is_trained(small_scenes: Path, tmp_path: Path):
+    with pytest.raises(MisuseError, match="is a folder; a study is kept in a file"):
+        searched(small_scenes, tmp_path / "run", study=str(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_over_the_budget_in_the_end_is_an_error(done: Search, small_scenes: Path, tmp_path: Path):
+    shutil.copytree(done.folder, tmp_path / "run")
+    report = json.loads((done.folder / "report.json").read_text())
+    report["result"]["met"] = False
+    (tmp_path / "run" / "report.json").write_text(json.dumps(report))
+    with pytest.raises(BudgetUnmetError, match=r"once trained and exported, over 2 M macs"):
+        searched(small_scenes, tmp_path / "run", resume=True)
+
+
+@pytest.mark.slow
+def test_workers_price_by_the_table_of_the_first(
+    small_scenes: Path, latency_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
+    monkeypatch.setattr(job, "CHECKED", 2)
+    first = searched(small_scenes, tmp_path / "run", budget="1ms", trials=3)
+    assert first.report["result"]["latency_ms"] <= 1 and first.report["space"]["table_factor"] != 1
+    monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "empty"))  # a table of its own would take minutes
+    worker = joined(first, small_scenes, tmp_path, budget="1ms")
+    assert (worker.folder / job.TABLE).read_bytes() == (first.folder / job.TABLE).read_bytes()
+    state, table = State.read(worker.folder), LatencyTable.read(worker.folder / job.TABLE)
+    priced = Costs(parse_budget("1ms"), "fp32", table, first.report["space"]["table_factor"])
+    for trial in read_study(tmp_path / "study.log").trials():
+        assert priced.load(state.space("classify", 8).network(trial.point)) == pytest.approx(trial.load)
 
 
 def test_a_finished_search_is_not_done_again(done: Search, small_scenes: Path):
@@ -124,6 +240,7 @@ def test_a_budget_that_nothing_meets(small_scenes: Path, tmp_path: Path):
         ({"resolutions": (50,)}, "multiple of 32"),
         ({"searcher": "nsga2"}, "objective front"),
         ({"worker": True}, "--study"),
+        ({"worker": True, "study": "study.log"}, "a worker needs --shared"),
         ({"shared": "nowhere.safetensors"}, "no such file"),
     ],
 )

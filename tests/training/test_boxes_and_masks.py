@@ -117,6 +117,21 @@ def test_an_image_without_objects_and_one_with_a_hard_one() -> None:
     assert torch.equal(~spared.counted[0], overlaps >= 0.5)  # and nobody learns that nothing is there
 
 
+def test_imitation_does_not_leap_where_the_told_one_grows_sure() -> None:
+    aim = objective(detector())
+    out = AnchorOutputs(torch.ones(1, 500, 4), torch.full((1, 500, 2), -4.0))
+
+    def told(score: float) -> AnchorOutputs:
+        logits = torch.full((1, 500, 2), -12.0)
+        logits[0, :400, 0] = torch.logit(torch.tensor(score))
+        return AnchorOutputs(torch.zeros(1, 500, 4), logits)
+
+    unsure, sure = (float(aim.imitation(out, told(score))) for score in (0.49, 0.51))
+    assert unsure == pytest.approx(sure, rel=0.1)
+    nothing = AnchorOutputs(torch.zeros(1, 500, 4), torch.full((1, 500, 2), -12.0))
+    assert float(aim.imitation(out, nothing)) < 0.1
+
+
 @pytest.mark.parametrize("negatives", ["focal", "mined"])
 def test_the_loss_is_least_where_all_is_right_and_counts_every_mistake(negatives: str) -> None:
     recipe = replace(RECIPE, negatives=negatives)  # type: ignore[arg-type]

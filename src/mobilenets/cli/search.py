@@ -42,7 +42,8 @@ def run(
     """Search an architecture for these images and this device: new tables, not the papers'.
 
     Weights shared by a whole space of MobileNetV3's blocks are trained, many networks are scored by them, the best are
-    measured and trained. Several machines can work on one study: run the same command with one --study on each.
+    measured and trained. Several machines can work on one study: run with --study on one until its shared weights are
+    trained, copy its shared.safetensors, and run the same command with --shared and --worker on the others.
 
     Args:
         data: a folder of class folders, or one with train/ and val/ (and test/); COCO, VOC, YOLO, masks.
@@ -62,8 +63,8 @@ def run(
         keep: networks that are trained to the end.
         study: where workers share the study: a file on a common disk, or postgresql://USER:PASSWORD@HOST/DATABASE.
         trials: that the study shall have, over all workers; 0 for as many as there is time for.
-        shared: the shared.safetensors of another worker of the same search.
-        worker: only score networks for the --study; one run without it ends the search.
+        shared: the shared.safetensors of the first run of the same search: nothing is trained on it any more.
+        worker: only score networks for the --study, by --shared; one run without it ends the search.
         seed: of everything that is drawn.
         out: run folder; the next free runs/searchN unless given.
         resume: go on with the interrupted run in --out.

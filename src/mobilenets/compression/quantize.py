@@ -90,7 +90,7 @@ def quantize(
     if resume and out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     samples = scored_samples(data, module, seed)
-    sources = _calibration_sources(data, calibration, samples, seed, watcher)
+    sources = _calibration_sources(data, calibration, samples, module, seed, watcher)
     asked = {"model": "" if isinstance(model, MobileNet) else str(Path(model).resolve()),
              "data": str(Path(data).resolve()), "format": format, "max_drop": max_drop, "per_channel": per_channel,
              "seed": seed} | ({"raw": True} if raw else {})  # fmt: skip
@@ -103,7 +103,7 @@ def quantize(
     watcher.started(run)
 
     def squares() -> tuple[Squares, Squares]:
-        folder = relabelled(open_folder(data, seed=seed), module.info.classes)
+        folder = relabelled(open_folder(data, seed=seed, task=module.info.task), module.info.classes)
         train, val = load_splits(folder, module.network.resolution, watcher, channels=module.network.in_channels)
         assert isinstance(train, Squares) and isinstance(val, Squares)
         return train, val
@@ -153,9 +153,9 @@ def scored_samples(data: str | Path, model: MobileNet, seed: int) -> tuple[Sampl
     classes = model.info.classes
     most = SCORED_HEADS if model.info.task in ("detect", "segment") else SCORED
     try:
-        folder = open_folder(data, seed=seed)
+        folder = open_folder(data, seed=seed, task=model.info.task)
     except DataError:  # one image a class, or one class: nothing to train on, but it can be scored
-        return thinned(labelled(Path(data), classes), seed, most)
+        return thinned(labelled(Path(data), classes, task=model.info.task), seed, most)
     return thinned(relabelled(folder, classes).splits["val"], seed, most)
 
 
@@ -168,13 +168,13 @@ def thinned(samples: Sequence[Sample], seed: int, most: int = SCORED) -> tuple[S
 
 
 def _calibration_sources(
-    data: str | Path, given: str | Path | None, samples: Sequence[Sample], seed: int, watcher: Watcher
+    data: str | Path, given: str | Path | None, samples: Sequence[Sample], model: MobileNet, seed: int, watcher: Watcher
 ) -> list[Source]:
     if given is not None:
         found: list[Source] = list(decode.find_images([given]))
     else:
         try:
-            found = [sample.path for sample in open_folder(data, seed=seed).splits["train"]]
+            found = [sample.path for sample in open_folder(data, seed=seed, task=model.info.task).splits["train"]]
         except DataError:
             found = [sample.path for sample in samples]
             watcher.note("no training images: ranges are taken from scored ones; --calibration names others.")

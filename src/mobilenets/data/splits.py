@@ -89,6 +89,12 @@ def _chosen(root: Path, samples: list[Sample], fraction: float, seed: int) -> li
     return sorted(samples, key=rank)[:count]
 
 
+def split_names(root: Path, splits: Splits) -> dict[str, list[str]]:
+    """Names of the images of each split, the same wherever the data set lies."""
+    base = _base(root)
+    return {split: [_name(sample, base) for sample in samples] for split, samples in splits.items()}
+
+
 def _name(sample: Sample, base: Path) -> str:
     """Names move with the data set: they are relative to its folder where the image lies in it."""
     path = PurePath(str(sample.path))
@@ -105,8 +111,7 @@ def write_split(file: Path, root: Path, classes: Sequence[str], splits: Splits) 
     Raises:
         DataError: the file cannot be written.
     """
-    base = _base(root)
-    names = {split: [_name(sample, base) for sample in samples] for split, samples in splits.items()}
+    names = split_names(root, splits)
     text = json.dumps({"format": FORMAT, "classes": list(classes), "splits": names}, indent=1)
     try:
         write_text(file, text)

@@ -45,8 +45,7 @@ def architectures(
     job.limit_to(seconds / PROXY_UNTIL)
     job.prepare()
     job.learn_shared()
-    study = job.explore()
-    if not known.chosen:
-        job.choose(study)
+    job.explore()
+    job.choose()
     job.proxy()
     return [load(path) for name in job.ranked() if (path := job.folder_of(name) / "proxy.safetensors").is_file()]

@@ -310,13 +310,17 @@ class Job(Sitting):
         """With effort `high`: networks that architecture search found, with the weights of their proxy trainings."""
         if self.state.effort != "high":
             return []
-        if not self.state.searched:
+        if not self.state.architectures:
             seconds = ARCHITECTURE_SHARE * max(self.left_s() - self.closing_s, 0.0)
             clock = Clock(self.device, self.state.threads, self.timed, self.ending)
-            found = architectures(
-                self.run / "architectures", self.state, self.budget, self.folder, self.table, clock, seconds,
-                self.watcher,
-            )  # fmt: skip
+            found: list[MobileNet] = []
+            try:
+                found = architectures(
+                    self.run / "architectures", self.state, self.budget, self.folder, self.table, clock, seconds,
+                    self.watcher,
+                )  # fmt: skip
+            except BudgetUnmetError as error:  # the papers' networks may fit
+                self.watcher.note(f"architecture search found nothing: {error}")
             for model in found:
                 save(model, self.starts.kept_at(model.network))
             networks = [model.network for model in found]
@@ -324,6 +328,7 @@ class Job(Sitting):
                 network.label: latency for network, latency in zip(networks, self.timed_networks(networks), strict=True)
             }
             self.state.searched = [to_dict(network) for network in networks]
+            self.state.architectures = True
             self.keep_time()
         made = []
         for values in self.state.searched:

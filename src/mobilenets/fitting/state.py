@@ -33,7 +33,8 @@ class State:
         max_drop: what int8 may cost, as part of the metric.
         task: what the data are read for; None where they tell.
         effort: where networks come from: the index, and NetAdapt, and architecture search.
-        searched: tables that the architecture search found.
+        architectures: whether the architecture search is over.
+        searched: tables that it found.
         spent_s: seconds used so far, over all sittings.
         measured: latency by candidate label.
         train_s: training seconds per image by candidate label.
@@ -58,6 +59,7 @@ class State:
     max_drop: float = 0.01
     task: Task | None = None
     effort: Effort = "low"
+    architectures: bool = False
     searched: list[dict[str, Any]] = field(default_factory=list)
     spent_s: float = 0.0
     measured: dict[str, Latency] = field(default_factory=dict)

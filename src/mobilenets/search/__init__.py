@@ -5,8 +5,8 @@ from mobilenets.search.halving import Rung, successive_halving
 from mobilenets.search.netadapt import Proposal, Rule, Step, able, best, netadapt, proposals
 from mobilenets.search.points import Choices, Point, Value
 from mobilenets.search.pricing import priced
-from mobilenets.search.reward import Objective, dominates, hard_reward, pareto_front, reward
-from mobilenets.search.study import Plan, Searcher, Study, Trial, open_study, read_study
+from mobilenets.search.reward import Objective, dominates, pareto_front, reward
+from mobilenets.search.study import Plan, Searcher, Study, Trial, begun, need_optuna, open_study, read_study
 from mobilenets.search.widths import Dimension, dimensions, narrower, narrowest, with_width
 from mobilenets.search.working import Worked, work
 
@@ -26,14 +26,15 @@ __all__ = [
     "Value",
     "Worked",
     "able",
+    "begun",
     "best",
     "dimensions",
     "divisor_of",
     "dominates",
-    "hard_reward",
     "learned_divisor",
     "narrower",
     "narrowest",
+    "need_optuna",
     "netadapt",
     "open_study",
     "pareto_front",

@@ -27,6 +27,7 @@ from mobilenets.search.samplers import distributions
 
 SETTINGS = "settings"
 ACCURACY_AND_LOAD = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
+SYNC_S = 1.0
 PATIENCE_S = 5.0  # for the settings of a study that another worker is making just now
 
 
@@ -52,15 +53,13 @@ class Ledger:
                 raise MisuseError(f"{where} holds no study {name!r}: begin a search there first.") from None
 
     def _make(self) -> bool:
+        if holds(self._storage, self.name):
+            return False
         try:
-            self._storage.get_study_id_from_name(self.name)
-        except KeyError:
-            try:
-                self._storage.create_new_study(ACCURACY_AND_LOAD, self.name)
-            except optuna.exceptions.DuplicatedStudyError:
-                return False  # another worker was faster
-            return True
-        return False
+            self._storage.create_new_study(ACCURACY_AND_LOAD, self.name)
+        except optuna.exceptions.DuplicatedStudyError:
+            return False  # another worker was faster
+        return True
 
     def settings(self, mine: Mapping[str, Any]) -> dict[str, Any]:
         """What the study was begun with: `mine` if this worker made it."""
@@ -135,6 +134,15 @@ class Ledger:
             raise StudyError(f"{self.where} does not answer any more: {one_line(error)}") from None
 
 
+def holds(storage: BaseStorage, name: str) -> bool:
+    """Whether a storage has a study of this name."""
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
 def one_line(error: BaseException) -> str:
     """The first line of what went wrong at the bottom of it."""
     while error.__cause__ is not None:
@@ -168,12 +176,14 @@ class Journal(JournalFileBackend):  # type: ignore[misc]
     """Optuna's journal under flock, which is gone with its process and, on NFS and its like, held across machines.
 
     Optuna's own locks are files that a killed worker leaves behind; the others then wait for half a minute. What a
-    worker that died while writing left without an end is cut off. Only results are worth waiting for the disk.
+    worker that died while writing left without an end is cut off. Only results are worth waiting for the disk, and
+    once a second: what is written outlives its process anyway, and a machine that loses its power loses that second.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._synced = 0.0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines, all of them or none."""
@@ -182,8 +192,9 @@ class Journal(JournalFileBackend):  # type: ignore[misc]
             _cut_torn_line(journal)
             journal.seek(0, os.SEEK_END)
             journal.write(lines)
-            if any("values" in log for log in logs):
+            if any(log.get("values") for log in logs) and time.monotonic() - self._synced > SYNC_S:
                 os.fsync(journal.fileno())
+                self._synced = time.monotonic()
 
 
 @contextmanager

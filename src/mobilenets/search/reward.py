@@ -35,14 +35,9 @@ def reward(accuracy: float, load: float, exponent: float = MNASNET) -> float:
     return accuracy * math.pow(load, exponent)
 
 
-def hard_reward(accuracy: float, load: float) -> float | None:
-    """The accuracy of what meets the budget, None for what does not (equation 1)."""
-    return accuracy if load <= 1 else None
-
-
-def dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
-    """Whether a is nowhere worse than b and somewhere better; both are (accuracy, load)."""
-    return a[0] >= b[0] and a[1] <= b[1] and a != b
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether a is nowhere worse than b and somewhere better, where larger is better."""
+    return tuple(a) != tuple(b) and all(x >= y for x, y in zip(a, b, strict=True))
 
 
 def pareto_front(candidates: Iterable[T], measure: Callable[[T], tuple[float, float]]) -> list[T]:

@@ -1,6 +1,6 @@
-"""Searchers by name, as samplers of Optuna; the one that Optuna lacks, regularized evolution, is written here.
+"""Searchers by name: regularized evolution, and samplers of Optuna.
 
-A searcher sees a study of its own in this process's memory, which holds what is complete in the shared one. So asking
+A sampler sees a study of its own in this process's memory, which holds what is complete in the shared one. So asking
 again costs no write and no locks, and any sampler of Optuna works in a study that many machines share.
 """
 
@@ -14,61 +14,16 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
 
-from mobilenets.search.evolution import fittest
-from mobilenets.search.points import Choices, Point, Value, mutated
+from mobilenets.search.evolution import RegularizedEvolution
+from mobilenets.search.points import Choices, Point
 from mobilenets.search.reward import pareto_front
 from mobilenets.search.study import Searcher
 
 NAME = "search"
 TPE_SEES = 150  # latest trials: its time grows with their number, and it gives old ones little weight
 TPE_BEST = 25  # all that it ever counts among the good
-
-
-class RegularizedEvolution(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """The population is the last P completed trials: the oldest dies, however good.
-
-    Source: Real et al., arXiv:1802.01548, algorithm 1.
-
-    Args:
-        choices: of the space; every trial sets all of them.
-        population: P. Until there are so many, points are drawn at random.
-        sample: S, how many of the population compete to be the parent.
-        seed: of all draws.
-    """
-
-    def __init__(self, choices: Choices, *, population: int, sample: int, seed: int) -> None:
-        self._choices = choices
-        self._population = population
-        self._sample = sample
-        self._rng = random.Random(seed)
-        self._alive: list[Any] = []
-        self._full = False
-
-    def before_trial(self, study: Any, trial: Any) -> None:
-        """Read the population, once per trial."""
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._full = len(completed) >= self._population
-        self._alive = sorted(completed, key=lambda t: t.datetime_complete)[-self._population :] if self._full else []
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, CategoricalDistribution]:
-        """All choices at once."""
-        return distributions(self._choices)
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Point:
-        """The best of a sample, mutated in one choice."""
-        if not self._full:
-            return {name: self._rng.choice(values) for name, values in self._choices.items()}
-        sample = self._rng.sample(self._alive, min(self._sample, len(self._alive)))
-        upwards = [direction == optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
-        scores = [[v if up else -v for v, up in zip(t.values, upwards, strict=True)] for t in sample]
-        return mutated(sample[fittest(scores, self._rng)].params, self._choices, self._rng)
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Value:
-        """A random value, for what is not among the choices."""
-        value: Value = self._rng.choice(param_distribution.choices)
-        return value
 
 
 def distributions(choices: Choices) -> dict[str, CategoricalDistribution]:
@@ -92,9 +47,8 @@ class Proposer:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._searcher: Searcher = searcher
-        self._choices = choices
         self._population = population
-        self._sample = sample
+        self._evolution = RegularizedEvolution(choices, population=population, sample=sample)
         self._space = distributions(choices)
         # every trial sets every choice: there is nothing to infer from trials, which takes long when they are many
         self._open = {name: values for name, values in self._space.items() if not values.single()}
@@ -117,6 +71,7 @@ class Proposer:
 
     def seed(self, seed: int) -> None:
         """Begin the draws anew."""
+        self._rng = random.Random(seed)
         self._sampler = self._built(seed)
         self.begin()
 
@@ -128,15 +83,13 @@ class Proposer:
 
     def _built(self, seed: int) -> Any:
         match self._searcher:
-            case "evolution":
-                return RegularizedEvolution(self._choices, population=self._population, sample=self._sample, seed=seed)
             case "tpe":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=False)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=self._population)
-            case "random":
+            case "random" | "evolution":
                 return optuna.samplers.RandomSampler(seed=seed)
 
     def learn(self, point: Point, values: Sequence[float], marks: Mapping[str, Any], completed: Any) -> None:
@@ -148,6 +101,11 @@ class Proposer:
             marks: what the searcher noted when it was proposed.
             completed: when it was complete.
         """
+        if self._searcher in ("evolution", "random"):  # Optuna copies all distributions with each trial that it is told
+            signed = zip(values, self._directions, strict=True)
+            scores = [v if direction == optuna.study.StudyDirection.MAXIMIZE else -v for v, direction in signed]
+            self._evolution.learn(point, scores, completed)
+            return
         trial = create_trial(params=point, distributions=self._space, values=list(values), system_attrs=dict(marks))
         trial.datetime_complete = completed
         self._told.append(trial)
@@ -171,6 +129,8 @@ class Proposer:
 
     def begin(self) -> None:
         """A new point is wanted."""
+        if self._searcher == "evolution":
+            return
         trial = copy.copy(self._storage.get_trial(self._trial_id))
         trial.system_attrs = {}
         self._trial = trial
@@ -180,6 +140,8 @@ class Proposer:
 
     def ask(self) -> Point:
         """A point, stored nowhere; ask again for another."""
+        if self._searcher == "evolution":
+            return self._evolution.ask(self._rng)
         relative = self._sampler.sample_relative(self._study, self._trial, self._open)
         return {
             name: relative[name]

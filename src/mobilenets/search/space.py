@@ -87,7 +87,7 @@ _SQUARES = (96, 128, 160, 192, 224, 256)
 _HEADS: dict[str, dict[str, tuple[Value, ...]]] = {
     "classify": {"head.conv": (0.25, 0.5, 1.0), "head.features": (0, 320, 640, 1280)},
     "detect": {"head.conv": (0.25, 0.5), "head.width": (0.25, 0.5, 1.0)},
-    "segment": {"head.conv": (0.25, 0.5), "head.kind": ("raspp", "lraspp"), "head.filters": (64, 128, 256)},
+    "segment": {"head.conv": (0.25, 0.5), "head.kind": ("lraspp", "raspp"), "head.filters": (64, 128, 256)},
 }
 _RESOLUTIONS = {"classify": _SQUARES, "detect": (128, 160, 192, 256, 320), "segment": (128, 192, 256, 384)}
 LAST = 960
@@ -155,19 +155,21 @@ class Space:
             elif found[at + "op"] == SEPARABLE:
                 unused = ("expand", "squeeze")
             found |= {at + name: self.choices[at + name][0] for name in unused}
-        if found.get("head.kind") == "raspp":
-            found["head.filters"] = self.choices["head.filters"][-1]
         return found
 
-    def network(self, point: Point) -> Network:
+    def network(self, point: Point, *, named: bool = True) -> Network:
         """The table of a point, named after its rows.
+
+        Args:
+            point: of this space.
+            named: without, it is had in half the time: what it costs does not hang on its name.
 
         Raises:
             MisuseError: a choice is missing, or has a value that the space does not have.
         """
-        return self.built(point)[0]
+        return self.built(point, named=named)[0]
 
-    def built(self, point: Point) -> tuple[Network, tuple[str, ...]]:
+    def built(self, point: Point, *, named: bool = True) -> tuple[Network, tuple[str, ...]]:
         """The table of a point, and the place in the space that each of its rows fills.
 
         A place, such as `stage2.block1.bottleneck.after.separable`, is filled by rows that may share weights. What
@@ -185,7 +187,7 @@ class Space:
         rows.append((f"last.after.{read}", Conv(1, self._wide(LAST * float(chosen["head.conv"])), Act.HSWISH)))
         network = Network("searched", "found by search", tuple(row for _, row in rows), int(chosen["resolution"]))
         network, places = self._headed(network, chosen, [place for place, _ in rows][: body + 1])
-        return replace(network, name=PREFIX + _digest(network)), places
+        return (replace(network, name=PREFIX + _digest(network)) if named else network), places
 
     def _stage(
         self, number: int, chosen: Mapping[str, Value], channels: int

@@ -21,6 +21,8 @@ from mobilenets.search.points import Choices, Key, Point, check_choices, key
 from mobilenets.search.reward import MNASNET, Objective, pareto_front, values
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from mobilenets.search.ledger import Ledger
 
 Searcher = Literal["evolution", "tpe", "nsga2", "random"]
@@ -39,6 +41,7 @@ class Plan:
         most_load: what is heavier is not evaluated; with `hard` it is 1, whatever is said here.
         population: of evolution and NSGA-II.
         sample: how many of the population compete to be the parent in evolution.
+        search: mark of whatever else must be the same: how points are priced and scored.
     """
 
     choices: Choices
@@ -49,6 +52,7 @@ class Plan:
     most_load: float = 1.5
     population: int = 50
     sample: int = 10
+    search: str = ""
 
     @property
     def limit(self) -> float:
@@ -157,6 +161,21 @@ def open_study(storage: str | Path, plan: Plan, name: str = "search") -> Study:
     return Study(ledger, plan)
 
 
+def begun(storage: str | Path, name: str = "search") -> bool:
+    """Whether a study is there.
+
+    Raises:
+        MisuseError: the storage cannot be used, or optuna is not installed.
+        StudyError: the database cannot be reached.
+    """
+    need_optuna()
+    if "://" not in str(storage) and not Path(storage).exists():
+        return False
+    from mobilenets.search.ledger import holds
+
+    return holds(_opened(storage, create=False)[0], name)
+
+
 def read_study(storage: str | Path, name: str = "search") -> Study:
     """A study that is there, with the plan that it was begun with.
 
@@ -195,17 +214,34 @@ def check_plan(plan: Plan) -> None:
 
 
 def _ledger(storage: str | Path, name: str, *, create: bool) -> Ledger:
-    try:
-        from mobilenets.search.ledger import Ledger, open_journal
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("optuna", "search", purpose="a search") from error
+    need_optuna()
+    from mobilenets.search.ledger import Ledger
+
+    opened, where = _opened(storage, create=create)
+    return Ledger(opened, where, name, create=create)
+
+
+def _opened(storage: str | Path, *, create: bool) -> tuple[BaseStorage, str]:
+    """The storage, and what to call it."""
     if "://" not in str(storage):
-        path = Path(storage)
-        return Ledger(open_journal(path, create=create), str(path), name, create=create)
+        from mobilenets.search.ledger import open_journal
+
+        return open_journal(Path(storage), create=create), str(Path(storage))
     from mobilenets.search.postgresql import open_postgresql
 
-    opened, where = open_postgresql(str(storage))
-    return Ledger(opened, where, name, create=create)
+    return open_postgresql(str(storage))
+
+
+def need_optuna() -> None:
+    """What a study is kept with.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("optuna", "search", purpose="a search") from error
 
 
 def _settings(plan: Plan) -> dict[str, Any]:

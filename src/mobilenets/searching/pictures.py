@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mobilenets.drawing import figure, save_figure
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def draw_front(job: Job, trials: Sequence[Trial], found: Sequence[Found]) -> None:
     """Accuracy against cost: by shared weights, after the proxy training, after the full one."""
-    limit_ms, state = job.costs.budget.latency_ms, job.state
+    state, limits = job.state, [v for v in asdict(job.costs.budget).values() if v is not None]
+    limit_ms = job.costs.budget.latency_ms if len(limits) == 1 else None  # a load of several limits is no time
     unit = 1.0 if limit_ms is None else limit_ms
     made = figure(9, 5.4)
     axes = made.subplots()
@@ -26,7 +28,8 @@ def draw_front(job: Job, trials: Sequence[Trial], found: Sequence[Found]) -> Non
         label="their front (predicted cost)",
     )  # fmt: skip
     loads = {name: job.costs.load(job.space.network(point)) for name, point in state.chosen.items()}
-    at = {name: state.measured_ms.get(name, unit * load) for name, load in loads.items()}
+    measured_ms = {} if limit_ms is None else state.measured_ms
+    at = {name: measured_ms.get(name, unit * load) for name, load in loads.items()}
     for rung, marker, colour, label in (
         ("shared", "o", "tab:blue", "chosen: by shared weights"),
         ("proxy", "^", "tab:orange", "after the proxy training"),

@@ -13,8 +13,7 @@ from mobilenets.files import write_text
 from mobilenets.metrics import METRICS
 from mobilenets.model import versions
 from mobilenets.report import machine, now
-from mobilenets.search import open_study
-from mobilenets.searching.job import Found, Job, plan_of
+from mobilenets.searching.job import Found, Job
 from mobilenets.searching.ladder import RUNGS, spearman
 from mobilenets.searching.pictures import draw_front
 from mobilenets.searching.state import State
@@ -24,8 +23,7 @@ def write_report(job: Job, found: list[Found]) -> dict[str, Any]:
     """Write report.json and front.png; returns the report."""
     state, asked = job.state, job.state.asked
     best = max(found, key=lambda each: (each.met, each.score))
-    study = open_study(asked.study or job.run / "study.log", plan_of(job))
-    trials = study.trials()
+    trials = job.study.trials()
     job.keep_time()
     split = "test" if "test" in job.folder.splits else "val"
     device = machine() if asked.device == "local" else {"kind": asked.device}

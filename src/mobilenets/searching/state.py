@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mobilenets.metrics import Task
 from mobilenets.precision import Precision
 from mobilenets.search import Objective, Point, Searcher
 from mobilenets.search.space import Space
+from mobilenets.searching.terms import Anchors, Terms
 
 NAME = "search.json"
 
@@ -82,6 +84,7 @@ class State:
     Attributes:
         path: where it is kept.
         asked: by the user.
+        search: mark of the search, drawn at random; of another's whose shared weights were given.
         spent_s: seconds used so far, over all sittings.
         base: factor of the space's widths.
         choices: of the space, narrowed to the budget; empty before.
@@ -99,10 +102,11 @@ class State:
 
     path: Path
     asked: Asked
+    search: str = field(default_factory=lambda: uuid.uuid4().hex)
     spent_s: float = 0.0
     base: float = 1.0
     choices: dict[str, list[int | float | str | bool]] = field(default_factory=dict)
-    anchors: tuple[tuple[int, ...], int, int] | None = None
+    anchors: Anchors | None = None
     factor: float = 1.0
     error: float | None = None
     scored: int = 0
@@ -122,6 +126,11 @@ class State:
         """The narrowed space."""
         choices = {name: tuple(values) for name, values in self.choices.items()}
         return Space(task, classes, choices, self.base, self.anchors)
+
+    def adopt(self, terms: Terms) -> None:
+        """Go on from what the run that trained the shared weights decided."""
+        self.search, self.base, self.choices, self.anchors = terms.search, terms.base, terms.choices, terms.anchors
+        self.factor, self.error, self.scored = terms.factor, terms.error, terms.scored
 
     def write(self) -> None:
         """Write the state, whole or not at all."""
