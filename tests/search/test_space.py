@@ -21,7 +21,7 @@ TASKS = ("classify", "detect", "segment")
 def test_a_point_is_the_table_that_its_choices_say():
     space = Space.of("classify", 10, resolutions=(96,))
     point = space.smallest() | {
-        "stage2.op": "bottleneck", "stage2.depth": 2, "stage2.kernel": 5, "stage2.expand": 4, "stage2.width": 1.25,
+        "blocks": "bottleneck", "stage2.depth": 2, "stage2.kernel": 5, "stage2.expand": 4, "stage2.width": 1.25,
         "stage2.squeeze": 0.25, "stage2.act": "hard_swish", "head.conv": 0.5, "head.features": 640,
     }  # fmt: skip
     assert space.network(point).rows == (
@@ -29,13 +29,19 @@ def test_a_point_is_the_table_that_its_choices_say():
         # 24 x 1.25 = 30, to a multiple of 8 that keeps 90 %: 32; expansions are 4 times what enters
         Bottleneck(5, 64, 32, True, Act.HSWISH, 2),
         Bottleneck(5, 128, 32, True, Act.HSWISH, 1),
-        DepthwiseSeparable(3, 24, Act.RELU, 2),
-        DepthwiseSeparable(3, 40, Act.RELU, 2),
-        DepthwiseSeparable(3, 80, Act.RELU, 2),
+        Bottleneck(3, 64, 24, False, Act.RELU, 2),
+        Bottleneck(3, 48, 40, False, Act.RELU, 2),
+        Bottleneck(3, 80, 80, False, Act.RELU, 2),
         Conv(1, 480, Act.HSWISH),
         Pool(),
         Conv(1, 640, Act.HSWISH, norm=False),
         Linear(10),
+    )
+    rows = space.network(point | {"blocks": "separable"}).rows
+    assert rows[1:4] == (
+        DepthwiseSeparable(5, 32, Act.HSWISH, 2),
+        DepthwiseSeparable(5, 32, Act.HSWISH, 1),
+        DepthwiseSeparable(3, 24, Act.RELU, 2),
     )
 
 

@@ -68,7 +68,7 @@ def test_a_learned_matrix_makes_the_smaller_kernel():
     space = small("classify", load=1e9)
     shared = SharedWeights(space, CLASSES, "classify")
     point = space.largest() | {"stage2.kernel": 5}
-    place = "stage2.block1.bottleneck.after.bottleneck.depthwise.conv.weight"
+    place = "bottleneck.stage2.block1.depthwise.conv.weight"
     with torch.no_grad():
         shared.tensors[f"{place}.to5"].mul_(2)
     taken = shared.model(point).state_dict()["row04.depthwise.conv.weight"]
@@ -156,7 +156,7 @@ def test_weights_of_a_trained_network_are_taken_strongest_channels_first():
             if name.endswith("bn.weight"):
                 value.copy_(torch.rand(len(value)) + 0.5)
     shared = SharedWeights(space, CLASSES, "classify", seed=4)
-    assert begin_with(shared, source) == sum(place.startswith(("stage", "stem", "last")) for place in places(space))
+    assert begin_with(shared, source) == sum(".head." not in place for place in places(space))
     taken = shared.model(point)
     images = torch.rand(6, 3, 64, 64)
     last = f"row{len(places(space)) - 3:02d}.conv.act"  # before pooling, features and classifier
@@ -175,11 +175,10 @@ def test_stages_of_the_papers_networks_find_their_places():
     from mobilenets.zoo import network
 
     found = counterparts(network("mobilenet_v2"))
-    assert found[0] == "stem" and found[1] == "stage1.block1.bottleneck.after.stem"
+    assert found[0] == "stem" and found[1] == "bottleneck.stage1.block1"
     assert [found[i] for i in (2, 3, 4)] == [
-        "stage2.block1.bottleneck.after.bottleneck", "stage2.block2.bottleneck",
-        "stage3.block1.bottleneck.after.bottleneck",
+        "bottleneck.stage2.block1", "bottleneck.stage2.block2", "bottleneck.stage3.block1",
     ]  # fmt: skip
-    assert sum(place.startswith("stage5") for place in found.values()) == 3  # 96 channels, stride 16, three times
-    assert found[18] == "last.after.bottleneck"  # the second stage of stride 32 has no place
-    assert counterparts(network("mobilenet_v1"))[1] == "stage1.block1.separable.after.stem"
+    assert sum(".stage5." in place for place in found.values()) == 3  # 96 channels, stride 16, three times
+    assert found[18] == "bottleneck.last"  # the second stage of stride 32 has no place
+    assert counterparts(network("mobilenet_v1"))[1] == "separable.stage1.block1"

@@ -32,6 +32,9 @@ from mobilenets.zoo.heads import lraspp, raspp, ssdlite
 PREFIX = "searched_"
 """Of the names of networks that a search found."""
 BOTTLENECK, SEPARABLE = "bottleneck", "separable"
+BLOCKS = (SEPARABLE, BOTTLENECK)
+"""V1's, or V2's and V3's: of a whole network. Where stages chose by themselves, mixed networks learned next to nothing
+from shared weights in the minutes that two cores have (10 to 20 % of CIFAR-10, unmixed ones 25 to 40 %)."""
 DIVISOR = 8
 
 
@@ -43,7 +46,6 @@ class Stage:
         out: channels of the base.
         stride: of the first block.
         depths: numbers of blocks; 0 leaves the stage out, which only one without stride can be.
-        ops: `bottleneck` (V2, V3) or `separable` (V1).
         kernels: of the depthwise convolutions.
         expands: channels inside a bottleneck for each one that enters.
         widths: factors of `out`.
@@ -54,7 +56,6 @@ class Stage:
     out: int
     stride: int
     depths: tuple[int, ...] = (1, 2, 3, 4)
-    ops: tuple[str, ...] = (SEPARABLE, BOTTLENECK)
     kernels: tuple[int, ...] = (3, 5, 7)
     expands: tuple[int, ...] = (2, 3, 4, 6)
     widths: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25)
@@ -65,7 +66,6 @@ class Stage:
         """By name, without the stage's."""
         return {
             "depth": self.depths,
-            "op": self.ops,
             "kernel": self.kernels,
             "expand": self.expands,
             "width": self.widths,
@@ -123,6 +123,7 @@ class Space:
             resolutions: heights and widths of the input image in pixels; those usual for the task where none are given.
         """
         choices: dict[str, tuple[Value, ...]] = {"resolution": tuple(sorted(resolutions)) or _RESOLUTIONS[task]}
+        choices["blocks"] = BLOCKS
         for number, stage in enumerate(STAGES, 1):
             choices |= {f"stage{number}.{name}": values for name, values in stage.choices().items()}
         return Space(task, classes, choices | _HEADS[task], base)
@@ -151,8 +152,8 @@ class Space:
             at = f"stage{number}."
             unused: tuple[str, ...] = ()
             if not found[at + "depth"]:
-                unused = ("op", "kernel", "expand", "width", "squeeze", "act")
-            elif found[at + "op"] == SEPARABLE:
+                unused = ("kernel", "expand", "width", "squeeze", "act")
+            elif found["blocks"] == SEPARABLE:
                 unused = ("expand", "squeeze")
             found |= {at + name: self.choices[at + name][0] for name in unused}
         return found
@@ -172,19 +173,18 @@ class Space:
     def built(self, point: Point, *, named: bool = True) -> tuple[Network, tuple[str, ...]]:
         """The table of a point, and the place in the space that each of its rows fills.
 
-        A place, such as `stage2.block1.bottleneck.after.separable`, is filled by rows that may share weights. What
-        reads the linear output of a bottleneck shares none with what reads the rectified one of a separable block: in
-        shared weights that did, networks of mixed blocks stayed at 17 % of CIFAR-10 where others had 40 %.
+        A place, such as `bottleneck.stage2.block1`, is filled by rows that may share weights: those of networks of one
+        kind of block, but for the stem.
         """
         chosen = self.canonical(point)
         rows: list[tuple[str, Row]] = [("stem", Conv(3, self._wide(16), Act.HSWISH, 2))]
-        channels, read = self._wide(16), "stem"
+        channels = self._wide(16)
         for number in range(1, len(STAGES) + 1):
             for place, row in self._stage(number, chosen, channels):
-                rows.append((f"{place}.after.{read}" if ".block1." in place else place, row))
-                channels, read = row.out, str(chosen[f"stage{number}.op"])
+                rows.append((place, row))
+                channels = row.out
         body = len(rows)
-        rows.append((f"last.after.{read}", Conv(1, self._wide(LAST * float(chosen["head.conv"])), Act.HSWISH)))
+        rows.append((f"{chosen['blocks']}.last", Conv(1, self._wide(LAST * float(chosen["head.conv"])), Act.HSWISH)))
         network = Network("searched", "found by search", tuple(row for _, row in rows), int(chosen["resolution"]))
         network, places = self._headed(network, chosen, [place for place, _ in rows][: body + 1])
         return (replace(network, name=PREFIX + _digest(network)) if named else network), places
@@ -199,13 +199,12 @@ class Space:
         found: list[tuple[str, Bottleneck | DepthwiseSeparable]] = []
         for block in range(1, int(chosen[at + "depth"]) + 1):
             stride = stage.stride if block == 1 else 1
-            op = str(chosen[at + "op"])
-            if op == SEPARABLE:
+            if chosen["blocks"] == SEPARABLE:
                 row: Bottleneck | DepthwiseSeparable = DepthwiseSeparable(kernel, out, act, stride)
             else:
                 expand = round_channels(channels * int(chosen[at + "expand"]), DIVISOR)
                 row = Bottleneck(kernel, expand, out, bool(chosen[at + "squeeze"]), act, stride)
-            found.append((f"{at}block{block}.{op}", row))
+            found.append((f"{chosen['blocks']}.{at}block{block}", row))
             channels = out
         return found
 
@@ -241,12 +240,13 @@ class Space:
         """Places of a head's rows: type and number, and what decides which features they read."""
         reads = {
             "Linear": "" if chosen.get("head.features") else ".pooled",
-            # the first map of a detector is what the last stage's strided convolution reads
-            "BoxPredictor": f".{chosen['stage6.op']}",
-            "LiteAspp": f".{chosen['stage3.op']}",  # features of stride 8
+            "Aspp": f".{chosen.get('head.filters')}",  # its branches, side by side, begin at other channels
         }
         kinds = [type(row).__name__ for row in rows]
-        return [f"head.{kind}{kinds[:i].count(kind) + 1}{reads.get(kind, '')}" for i, kind in enumerate(kinds)]
+        return [
+            f"{chosen['blocks']}.head.{kind}{kinds[:i].count(kind) + 1}{reads.get(kind, '')}"
+            for i, kind in enumerate(kinds)
+        ]
 
     def _wide(self, channels: float) -> int:
         return round_channels(channels * self.base, DIVISOR)

@@ -184,8 +184,8 @@ class Sandwich:
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss of the shared weights is {loss} after {self.steps} steps: the training diverged. Give a "
-                "lower --lr."
+                f"the loss of the shared weights is {loss} after {self.steps} steps: the training diverged. Look at the "
+                "images with `mobilenets check`, or give another --seed."
             )
         self.loss = loss if not self.steps else 0.95 * self.loss + 0.05 * loss
 

@@ -132,16 +132,21 @@ def _extremes(space: Space) -> Iterator[Point]:
     """The largest network with every kind of block and head, with and without what may be left out.
 
     Together they have all weights of the space, in all their sizes: where a stage is left out, the next one reads the
-    channels of the one before. Blocks of one kind, and kinds by turns: what a block reads decides its place.
+    channels of the one before.
     """
-    names = ("head.kind", "head.features", *(name for name in space.choices if name.endswith(".depth")))
+    names = (
+        "blocks",
+        "head.kind",
+        "head.features",
+        "head.filters",
+        *(name for name in space.choices if name.endswith(".depth")),
+    )
     chosen = {name: space.choices[name] for name in names if name in space.choices}
-    ends = {name: {values[0], values[-1]} for name, values in chosen.items() if not values[0] or name == "head.kind"}
+    whole = ("blocks", "head.kind", "head.filters")
+    ends = {name: set(values) for name, values in chosen.items() if name in whole}
+    ends |= {name: {values[0], values[-1]} for name, values in chosen.items() if not values[0]}
     for values in product(*ends.values()):
-        point = space.largest() | dict(zip(ends, values, strict=True))
-        ops = [f"{name.removesuffix('.depth')}.op" for name in point if name.endswith(".depth") and point[name]]
-        for first, second in product((0, -1), repeat=2):
-            yield point | {name: space.choices[name][(first, second)[i % 2]] for i, name in enumerate(ops)}
+        yield space.largest() | dict(zip(ends, values, strict=True))
 
 
 def _begin_alike(key: str, weight: Tensor) -> None:
@@ -155,7 +160,7 @@ def _begin_alike(key: str, weight: Tensor) -> None:
             border = (weight.shape[-1] - 3) // 2
             middle = weight[..., border:-border, border:-border] * (weight.shape[-1] / 3)
             weight.zero_()[..., border:-border, border:-border] = middle
-        if key.endswith("project.bn.weight") and ".block1." not in key and key.startswith("stage"):
+        if key.endswith("project.bn.weight") and ".block1." not in key:
             weight.zero_()
 
 

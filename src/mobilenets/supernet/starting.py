@@ -36,7 +36,7 @@ def begin_with(shared: SharedWeights, source: MobileNet) -> int:
         prefix = f"row{number + 1:02d}."
         theirs = {f"{place}.{k.removeprefix(prefix)}": v for k, v in state.items() if k.startswith(prefix)}
         wanted = {key for key in shared.tensors if key.startswith(f"{place}.")}
-        if place.startswith("stage") and any("expand" in key for key in wanted) != any("expand" in k for k in theirs):
+        if ".stage" in place and any("expand" in key for key in wanted) != any("expand" in k for k in theirs):
             continue  # V2's first block expands nothing: its depthwise channels are others
         for key in wanted & set(theirs):
             _put(shared.tensors[key].data, theirs[key])
@@ -64,10 +64,10 @@ def counterparts(source: Network) -> dict[int, str]:
                 stages[-1][2].append(i)
                 before = row.out, kind
             case Conv(kernel=1, norm=True):
-                found[i] = "last"
+                found[i] = f"{before[1]}.last"
             case _:
                 pass
-    total, read = 2, "stem"
+    total = 2
     for number, stage in enumerate(STAGES, 1):
         total *= stage.stride
         fits = next((each for each in stages if each[0] == total), None)
@@ -75,10 +75,8 @@ def counterparts(source: Network) -> dict[int, str]:
             continue
         stages = stages[stages.index(fits) + 1 :]
         blocks = fits[2][: max(stage.depths)]
-        found |= {i: f"stage{number}.block{block}.{fits[1]}" for block, i in enumerate(blocks, 1)}
-        found[blocks[0]] += f".after.{read}"
-        read = fits[1]
-    return {i: place + (f".after.{read}" if place == "last" else "") for i, place in found.items()}
+        found |= {i: f"{fits[1]}.stage{number}.block{block}" for block, i in enumerate(blocks, 1)}
+    return found
 
 
 def _put(tensor: Tensor, values: Tensor) -> None:
