@@ -141,9 +141,9 @@ class Space:
         """The first value of every choice."""
         return self.canonical({name: values[0] for name, values in self.choices.items()})
 
-    def draw(self, rng: random.Random) -> Point:
-        """Each choice by itself."""
-        return self.canonical({name: rng.choice(values) for name, values in self.choices.items()})
+    def draw(self, rng: random.Random, fixed: Mapping[str, Value] | None = None) -> Point:
+        """Each choice by itself, but those that are fixed."""
+        return self.canonical({name: rng.choice(values) for name, values in self.choices.items()} | dict(fixed or {}))
 
     def canonical(self, point: Point) -> Point:
         """The same table with the first value wherever it does not matter: what a left-out stage would be, say."""

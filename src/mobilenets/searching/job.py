@@ -40,9 +40,9 @@ from mobilenets.training.state import load_state
 
 TABLE = "latency.json"
 """The latency table that networks are priced by, in the run folder."""
-SHARED_UNTIL, STUDY_UNTIL, PROXY_UNTIL = 0.45, 0.58, 0.68
+SHARED_UNTIL, STUDY_UNTIL, PROXY_UNTIL = 0.5, 0.6, 0.7
 """Parts of the time by which shared weights, study and proxy trainings are to be over; the rest trains what is kept."""
-SHARED_LOAD = 2.0
+SHARED_LOAD = 1.5
 """Load of the largest network that shares weights: what is far larger than the budget learns for nobody."""
 WANTED_LOAD = 1.25
 """Load up to which networks are drawn in the training of shared weights, and evaluated in the study."""
