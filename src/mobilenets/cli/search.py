@@ -33,6 +33,7 @@ def run(
     trials: int = 0,
     shared: Path | None = None,
     worker: bool = False,
+    weights: str = "none",
     seed: int = 0,
     out: Path | None = None,
     resume: bool = False,
@@ -65,6 +66,8 @@ def run(
         trials: that the study shall have, over all workers; 0 for as many as there is time for.
         shared: the shared.safetensors of the first run of the same search: nothing is trained on it any more.
         worker: only score networks for the --study, by --shared; one run without it ends the search.
+        weights: what the shared weights begin with: a checkpoint, MobileNetV2's published ones (a file, hf://owner/repo,
+            imagenet, auto), or none.
         seed: of everything that is drawn.
         out: run folder; the next free runs/searchN unless given.
         resume: go on with the interrupted run in --out.
@@ -77,8 +80,8 @@ def run(
         result = search(
             data, budget, hours=hours, out=out, task=task, resolutions=resolution or (), device=device,
             precision=precision, threads=threads, searcher=searcher, objective=objective, exponent=exponent, keep=keep,
-            study=study, trials=trials, shared=shared, worker=worker, seed=seed, resume=resume, overwrite=overwrite,
-            watcher=display,
+            study=study, trials=trials, shared=shared, worker=worker, weights=weights, seed=seed, resume=resume,
+            overwrite=overwrite, watcher=display,
         )  # fmt: skip
     if json:
         print_json(result.report)

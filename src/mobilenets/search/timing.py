@@ -145,8 +145,11 @@ def steps_left(load: float, cut: float) -> int:
 class Paced(Protocol):
     """The state of a run that lasts the user's minutes."""
 
-    minutes: float
     spent_s: float
+
+    @property
+    def minutes(self) -> float:
+        """For the whole run."""
 
     def write(self) -> None:
         """Keep it."""

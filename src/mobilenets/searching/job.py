@@ -22,21 +22,24 @@ from mobilenets.files import write_text
 from mobilenets.latency import Latency, time_artifact, time_networks
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
+from mobilenets.model.store import FORMAT, read_safetensors
 from mobilenets.prediction import evaluate_labelled, open_model
 from mobilenets.search import Plan, Point, Study, Trial, open_study, work
 from mobilenets.search.space import Space
-from mobilenets.search.timing import Clock, Costs
+from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting, timed_again, within
 from mobilenets.searching.ladder import Rung
 from mobilenets.searching.state import State
 from mobilenets.searching.terms import Terms, digest_of, read_terms, write_terms
-from mobilenets.supernet import Sandwich, SharedWeights, calibrated, scored
+from mobilenets.supernet import Sandwich, SharedWeights, begin_with, calibrated, scored
 from mobilenets.table import json as table_json
+from mobilenets.table import scale, with_classes
 from mobilenets.table.rows import BoxPredictor, Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Dense
-from mobilenets.training.start import anchored
+from mobilenets.training.start import Start, anchored, begin_from, calibrate
 from mobilenets.training.state import load_state
+from mobilenets.zoo import network as network_named
 
 TABLE = "latency.json"
 """The latency table that networks are priced by, in the run folder."""
@@ -70,9 +73,10 @@ INT8_SHARE = 0.15
 """Part of the time that the ladder of int8 may take, with what it trains."""
 LEAST_S = 3.0
 """For each rung, however little time there is."""
+WARM = 0.2
+"""Factor of these rates where the weights come from a trained network."""
 CLOSING_S = 10.0
 """Kept for export, verification and the last measurement of each network; scoring the file comes on top."""
-SCORED_PER_S = 800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Found:
         name: of its table.
         model: trained.
         artifact: its file.
-        verification: of the file; None of an int8 one that was given up for float.
+        verification: of the file.
         latency: of the file.
         met: whether the file is within the budget.
         score: of the file, on test images where there are some, else on validation images.
@@ -93,43 +97,33 @@ class Found:
     name: str
     model: MobileNet
     artifact: Path
-    verification: Verification | None
+    verification: Verification
     latency: Latency
     met: bool
     score: float
     images: int
 
 
-class Job:
+class Job(Sitting):
     """One sitting. What the run folder holds already is not done again."""
 
     def __init__(self, run: Path, state: State, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher) -> None:
         self.run, self.state, self.folder = run, state, folder
         self.costs, self.clock, self.watcher = costs, clock, watcher
-        self.begun, self.spent_before = time.perf_counter(), state.spent_s
         self.metric = SPOKEN[folder.task]
         splits = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.int8_s = INT8_SHARE * 3600 * state.asked.hours if state.asked.precision == "int8" else 0.0
         closing_s = self.int8_s + state.asked.keep * (CLOSING_S + splits / SCORED_PER_S)
-        self.until_end_s = 3600 * state.asked.hours - closing_s
-
-    @property
-    def spent_s(self) -> float:
-        """Seconds used so far, over all sittings."""
-        return self.spent_before + time.perf_counter() - self.begun
+        super().__init__(state, closing_s)
+        self.until_end_s = 60 * state.minutes - closing_s
 
     def until_s(self, part: float) -> float:
         """Seconds from now to a part of the time; never less than a few."""
-        return max(part * self.until_end_s - self.spent_s, LEAST_S)
+        return max(part * self.until_end_s - self.spent_s(), LEAST_S)
 
     def limit_to(self, seconds: float) -> None:
         """All rungs together take so many seconds from now on, instead of the hours that were asked for."""
-        self.until_end_s = self.spent_s + seconds
-
-    def keep_time(self) -> None:
-        """Write the state with the time used so far."""
-        self.state.spent_s = self.spent_s
-        self.state.write()
+        self.until_end_s = self.spent_s() + seconds
 
     def prepare(self) -> None:
         """The space, narrowed to the budget; the images; the shared weights, untrained; the study, opened."""
@@ -239,6 +233,8 @@ class Job:
         if not state.shared_s and not done:
             state.shared_s = self.until_s(SHARED_UNTIL)
             self.keep_time()
+        if not path.is_file():
+            self._begin_with_weights()
         load_ = self.load(self.space)
         recipe = self.recipe(max(state.shared_s, LEAST_S), SHARED_LR)
         training = Sandwich(self.shared, recipe, self.train, wanted=lambda p: load_(p) <= WANTED_LOAD)
@@ -256,6 +252,24 @@ class Job:
         self._decide_scored()
         write_terms(path, self.terms())
 
+    def _begin_with_weights(self) -> None:
+        """Put what `weights` names into the shared weights: a checkpoint's, or MobileNetV2's published ones."""
+        source, classes = self.state.asked.weights, self.folder.classes
+        size = max(int(value) for value in self.space.choices["resolution"])
+        table = with_classes(scale(network_named("mobilenet_v2"), 1.0, size), len(classes))
+        own = Path(source).is_file() and read_safetensors(Path(source))[1].get("format") == FORMAT
+        if own:
+            begun = Start(load(source), source)
+        else:
+            begun = begin_from(table, classes, source, seed=self.state.asked.seed, note=self.watcher.note)
+        if begun.source is None:
+            return
+        calibrate(begun, self.train)
+        rows = begin_with(self.shared, begun.model)
+        self.state.source = begun.source
+        self.watcher.note(f"shared weights begin with {rows} rows of {begun.model.network.label}, {begun.source}")
+        self.keep_time()
+
     def terms(self) -> Terms:
         """What other workers must have alike."""
         state, asked, table = self.state, self.state.asked, self.run / TABLE
@@ -269,6 +283,7 @@ class Job:
         """How networks of the space are trained."""
         if self.folder.task in ("detect", "segment"):
             return Dense(minutes=seconds / 60, seed=self.state.asked.seed, layer_decay=1.0, head_first=0.0)
+        lr *= WARM if self.state.source is not None else 1.0
         return Recipe(minutes=seconds / 60, lr=lr, low_resolution=1.0, seed=self.state.asked.seed)
 
     def explore(self) -> None:
@@ -431,32 +446,24 @@ class Job:
                 folder / "model.safetensors", asked.data, minutes=self.int8_s / 120 / asked.keep,
                 out=folder / "quantize", seed=asked.seed, overwrite=True, watcher=self.watcher,
             )  # fmt: skip
-            artifact, verification = made.artifact, made.verification
-            if verification is None:
+            if made.verification is None:
                 self.watcher.note(f"{name}: no technique holds int8: its file stays in float")
-        else:
+            else:
+                model, artifact, verification = made.model, made.artifact, made.verification
+                save(model, folder / "model.safetensors")
+        if verification is None:
             images = sample_images(model, [sample.path for sample in self.folder.splits["val"]])
-            verification = export(model, artifact, images=images, precision=asked.precision)
-        latency = self.time_again(artifact)
+            precision = "fp32" if asked.precision == "int8" else asked.precision
+            verification = export(model, artifact, images=images, precision=precision)
+        device, threads = self.clock.device, self.clock.threads
+        latency, _ = timed_again(
+            lambda: time_artifact(device, artifact, threads=threads, seconds=3.0), self.costs.budget
+        )
         split = "test" if "test" in self.folder.splits else "val"
         self.watcher.phase(f"scoring {name} on {split} images")
         scored_ = evaluate_labelled(open_model(artifact), self.folder.splits[split], on_progress=self.watcher.advance)
-        limits = self.costs.budget
-        slow = limits.latency_ms is not None and latency.median_ms > limits.latency_ms
-        large = limits.file_bytes is not None and size_bytes(artifact) > limits.file_bytes
-        met = not slow and not large
+        met = within(self.costs.budget, latency, size_bytes(artifact))
         return Found(name, model, artifact, verification, latency, met, scored_.metric, scored_.images)
-
-    def time_again(self, artifact: Path) -> Latency:
-        """The file's latency; where it is over the budget it is asked three times, and the best median counts."""
-        limit_ms = self.costs.budget.latency_ms
-        found: list[Latency] = []
-        while len(found) < 3:
-            found.append(time_artifact(self.clock.device, artifact, threads=self.clock.threads, seconds=3.0))
-            if limit_ms is None or found[-1].median_ms <= limit_ms:
-                break
-            time.sleep(1.0)  # another process may have had the processor
-        return min(found, key=lambda latency: latency.median_ms)
 
 
 def plan_of(job: Job) -> Plan:

@@ -76,6 +76,6 @@ def _told(job: Job, each: Found) -> dict[str, Any]:
         "met": each.met, "file_bytes": size_bytes(each.artifact), "macs": counted.macs, "params": counted.params,
         "artifact": str(each.artifact), "checkpoint": str(folder / "model.safetensors"),
         "table": str(folder / "table.json"),
-        "verification": None if each.verification is None else each.verification.to_dict(),
+        "verification": each.verification.to_dict(),
         "point": job.state.chosen[each.name],
     }  # fmt: skip

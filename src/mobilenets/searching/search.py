@@ -68,6 +68,7 @@ def search(
     trials: int = 0,
     shared: str | Path | None = None,
     worker: bool = False,
+    weights: str | Path = "none",
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -99,6 +100,8 @@ def search(
         shared: shared weights of another run of the same search, its `shared.safetensors`: they are not trained any
             more, and space and prices are that run's. Who joins a study needs those it was begun with.
         worker: only score networks for the study by `shared`; a run of the same command without it ends the search.
+        weights: what the shared weights begin with: a trained checkpoint of bottlenecks or separable blocks, or for
+            MobileNetV2 a published file, `hf://owner/repo`, `imagenet`, `auto`; `none` for random ones.
         seed: of everything.
         resume: go on with the interrupted run in `out`.
         overwrite: write into a folder that exists.
@@ -118,6 +121,7 @@ def search(
     asked = Asked(
         str(Path(data).resolve()), budgets, hours, task, tuple(sorted(set(resolutions))), device, precision, threads,
         searcher, objective, exponent, keep, str(study), trials, seed,
+        str(weights),
     )  # fmt: skip
     _check(asked, worker, shared, out, resume=resume)
     folder = open_folder(data, seed=seed, task=task)  # bad data is refused before anything is measured or written

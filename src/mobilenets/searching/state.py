@@ -38,6 +38,7 @@ class Asked:
         study: where workers share the study; empty for one of this run alone.
         trials: that the study shall have; 0 for as many as there is time for.
         seed: of everything.
+        weights: what the shared weights begin with.
     """
 
     data: str
@@ -55,6 +56,7 @@ class Asked:
     study: str = ""
     trials: int = 0
     seed: int = 0
+    weights: str = "none"
 
     def arguments(self) -> list[str]:
         """What `mobilenets` takes to do the same: the verb, the data, and what is not by default."""
@@ -70,6 +72,7 @@ class Asked:
             "keep",
             "trials",
             "seed",
+            "weights",
         )
         told = [f"--{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
         told += [f"--resolution={size}" for size in self.resolutions]
@@ -97,6 +100,7 @@ class State:
         chosen: points that went to the next rung, best first by the study; empty before.
         measured_ms: latency of their networks.
         rungs: score of a chosen network by "rung name": `shared`, `proxy`, `full`.
+        source: where the weights come from that the shared ones began with; None for random ones.
         full_s: seconds of the full training of each, fixed when the first begins.
     """
 
@@ -115,7 +119,13 @@ class State:
     chosen: dict[str, Point] = field(default_factory=dict)
     measured_ms: dict[str, float] = field(default_factory=dict)
     rungs: dict[str, float] = field(default_factory=dict)
+    source: str | None = None
     full_s: float = 0.0
+
+    @property
+    def minutes(self) -> float:
+        """For the whole run."""
+        return 60 * self.asked.hours
 
     def rung(self, rung: str) -> dict[str, float]:
         """Scores of one rung by the network's name."""

@@ -26,6 +26,7 @@ from mobilenets.data.batches import train_order
 from mobilenets.errors import CheckpointError, DivergedError
 from mobilenets.files import write_bytes
 from mobilenets.model import normalise
+from mobilenets.preprocessing import Preprocessing
 from mobilenets.search.points import Point
 from mobilenets.supernet.shared import SharedWeights
 from mobilenets.training import Recipe
@@ -192,8 +193,8 @@ class Sandwich:
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss of the shared weights is {loss} after {self.steps} steps: the training diverged. Look at the "
-                "images with `mobilenets check`, or try another --seed."
+                f"the loss of the shared weights is {loss} after {self.steps} steps: the training diverged. Look at "
+                "the images with `mobilenets check`, or try another --seed."
             )
         self.loss = loss if not self.steps else 0.95 * self.loss + 0.05 * loss
 
@@ -208,7 +209,8 @@ class Sandwich:
             momentum = self.optimizer.state.get(value, {}).get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum/{key}"] = momentum.contiguous()
-        about = {"steps": self.steps, "seconds": self.seconds, "others_s": self.others_s, "loss": self.loss}
+        about: dict[str, Any] = {"preprocessing": self.shared.preprocessing.to_dict()}
+        about |= {"steps": self.steps, "seconds": self.seconds, "others_s": self.others_s, "loss": self.loss}
         write_bytes(path, to_safetensors(tensors, metadata={"state": json.dumps(about)}))
 
     def restore(self, path: Path) -> None:
@@ -228,6 +230,7 @@ class Sandwich:
                         self.optimizer.state[value]["momentum_buffer"] = momentum
             self.steps, self.seconds, self.loss = about["steps"], about["seconds"], about["loss"]
             self.others_s = about["others_s"]
+            self.shared.preprocessing = Preprocessing.from_dict(about["preprocessing"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: the shared weights cannot be gone on with: {error}.") from error
 
