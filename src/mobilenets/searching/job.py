@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
-from mobilenets.compression.quantize import quantize
-from mobilenets.data.cache import native_size
 from mobilenets.data.folder import Folder
 from mobilenets.data.subset import subset
 from mobilenets.errors import BudgetUnmetError
-from mobilenets.exports import Verification, export, sample_images
-from mobilenets.exports.whole import size_bytes
 from mobilenets.files import write_text
-from mobilenets.latency import Latency, time_artifact, time_networks
+from mobilenets.latency import Latency, time_networks
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.model.store import FORMAT, read_safetensors
-from mobilenets.prediction import evaluate_labelled, open_model
-from mobilenets.search import Plan, Point, Study, Trial, open_study, work
-from mobilenets.search.space import Space
-from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting, timed_again, within
+from mobilenets.search import Plan, Study, Trial, open_study, work
+from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting
+from mobilenets.searching.finishing import Found, finished
 from mobilenets.searching.ladder import Rung
+from mobilenets.searching.narrowing import WANTED_LOAD, load_in, space_for
 from mobilenets.searching.state import State
 from mobilenets.searching.terms import Terms, digest_of, read_terms, write_terms
 from mobilenets.supernet import Sandwich, SharedWeights, begin_with, calibrated, scored
 from mobilenets.table import json as table_json
 from mobilenets.table import scale, with_classes
-from mobilenets.table.rows import BoxPredictor, Network
+from mobilenets.table.rows import Network
 from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
 from mobilenets.training.objectives import Data
 from mobilenets.training.recipe import Dense
-from mobilenets.training.start import Start, anchored, begin_from, calibrate
+from mobilenets.training.start import Start, begin_from, calibrate
 from mobilenets.training.state import load_state
 from mobilenets.zoo import network as network_named
 
@@ -45,21 +39,6 @@ TABLE = "latency.json"
 """The latency table that networks are priced by, in the run folder."""
 SHARED_UNTIL, STUDY_UNTIL, PROXY_UNTIL = 0.5, 0.6, 0.7
 """Parts of the time by which shared weights, study and proxy trainings are to be over; the rest trains what is kept."""
-SHARED_LOAD = 1.5
-"""Load of the largest network that shares weights: what is far larger than the budget learns for nobody."""
-WANTED_LOAD = 1.25
-"""Load up to which networks are drawn in the training of shared weights, and evaluated in the study."""
-BASES = (1.0, 0.75, 0.5, 0.35, 0.25)
-"""Factors of the space's widths that are tried, the largest first, until half of the space is near the budget."""
-NEAR = 1.25
-DRAWS = 200
-"""Networks that are drawn to see how much a space takes."""
-RESOLUTIONS = 3
-"""Most resolutions of one search, the largest that the images show something new at: all share weights."""
-ENLARGE = 3
-"""At three times its size an image shows all there is."""
-CHECKED = 12
-"""Networks of the space that are measured to correct the latency table for it."""
 PROXIED = 6
 """Networks that the study hands on."""
 MOST_TRIALS = 1_000_000
@@ -77,31 +56,6 @@ WARM = 0.2
 """Factor of these rates where the weights come from a trained network."""
 CLOSING_S = 10.0
 """Kept for export, verification and the last measurement of each network; scoring the file comes on top."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A network that was trained to its end.
-
-    Attributes:
-        name: of its table.
-        model: trained.
-        artifact: its file.
-        verification: of the file.
-        latency: of the file.
-        met: whether the file is within the budget.
-        score: of the file, on test images where there are some, else on validation images.
-        images: that it was scored on.
-    """
-
-    name: str
-    model: MobileNet
-    artifact: Path
-    verification: Verification
-    latency: Latency
-    met: bool
-    score: float
-    images: int
 
 
 class Job(Sitting):
@@ -127,7 +81,8 @@ class Job(Sitting):
 
     def prepare(self) -> None:
         """The space, narrowed to the budget; the images; the shared weights, untrained; the study, opened."""
-        self.space = self._space()
+        self.space = space_for(self.folder, self.state, self.costs, self.timed, self.watcher)
+        self.keep_time()
         size = max(int(value) for value in self.space.choices["resolution"])
         self.train, self.val = load_splits(self.folder, size, self.watcher)
         self.shared = SharedWeights(self.space, self.folder.classes, self.folder.task, seed=self.state.asked.seed)
@@ -141,76 +96,16 @@ class Job(Sitting):
         self.choose()
         if len(self.state.chosen) > self.state.asked.keep:  # else there is nothing to choose between
             self.proxy()
-        return [self.finish(name, model) for name, model in self.train_kept()]
-
-    # ------------------------------------------------------------------ the space
-
-    def _space(self) -> Space:
-        state, task, classes = self.state, self.folder.task, len(self.folder.classes)
-        task = "classify" if task == "multi-label" else task
-        if state.choices:
-            return state.space(task, classes)
-        resolutions = state.asked.resolutions or self._resolutions(task, classes)
-        space = self._based(Space.of(task, classes, resolutions=resolutions))
-        if task == "detect":
-            row = anchored(space.network(space.largest()), self.folder).rows[-1]
-            assert isinstance(row, BoxPredictor)
-            space = replace(space, anchors=(row.anchors, row.smallest, row.largest))
-        if (least := self.load(space)(space.smallest())) > 1:
-            raise BudgetUnmetError(
-                f"nothing fits {self.costs.budget.text}: the smallest network of the search space takes {least:.2f} "
-                "times that. Raise the budget, or give a smaller --resolution."
+        minutes = self.int8_s / 120 / self.state.asked.keep
+        return [
+            finished(
+                model, self.folder_of(name), self.state.asked, self.costs.budget, self.folder, self.clock, minutes,
+                self.watcher,
             )
-        self._correct(space)
-        space = space.narrowed(self.load(space), SHARED_LOAD)
-        state.base, state.anchors = space.base, space.anchors
-        state.choices = {name: list(values) for name, values in space.choices.items()}
-        self.keep_time()
-        self.watcher.note(
-            f"search space: {space.size:.1e} networks, widths {space.base:g} of MobileNetV3-Large's, "
-            f"{', '.join(map(str, space.choices['resolution']))} px; the largest takes "
-            f"{self.load(space)(space.largest()):.1f} times the budget"
-        )
-        return space
+            for name, model in self.train_kept()
+        ]  # fmt: skip
 
-    def _resolutions(self, task: str, classes: int) -> tuple[int, ...]:
-        known = [int(value) for value in Space.of(task, classes).choices["resolution"]]
-        native_px = native_size(self.folder.splits["train"], max(known))
-        seen = [size for size in known if size <= ENLARGE * native_px] or known[:1]
-        return tuple(seen[-RESOLUTIONS:])
-
-    def _based(self, space: Space) -> Space:
-        """The widest space of which half is near the budget."""
-        for base in BASES:
-            space, rng = replace(space, base=base), Random(0)
-            load_ = self.load(space)
-            if statistics.median(load_(space.draw(rng)) for _ in range(DRAWS)) <= NEAR:
-                break
-        return space
-
-    def _correct(self, space: Space) -> None:
-        """Measure some networks that would be looked at: the table was not built from their like."""
-        if self.costs.table is None:
-            return
-        rng, near = Random(1), list[Network]()
-        load_ = self.load(space)
-        for _ in range(100 * CHECKED):
-            point = space.draw(rng)
-            if 0.5 <= load_(point) <= WANTED_LOAD:
-                near.append(space.network(point))
-            if len(near) == CHECKED:
-                break
-        if not near:
-            return
-        self.watcher.phase("measuring networks of the space", len(near))
-        found = self.timed(near)
-        ratios = [found[i].median_ms / self.costs.table.predict_ms(network) for i, network in enumerate(near)]
-        self.state.factor = self.costs.latency_factor = statistics.median(ratios)
-        self.state.error = statistics.median(abs(self.state.factor / ratio - 1) for ratio in ratios)
-        self.watcher.note(
-            f"the latency table is {self.state.error:.1%} off on {len(near)} networks of the space (median), after "
-            f"a correction by {self.state.factor:.2f}"
-        )
+    # ------------------------------------------------------------------ what networks cost
 
     def timed(self, networks: Sequence[Network]) -> list[Latency]:
         """Latencies of networks on the device, with random weights."""
@@ -219,10 +114,6 @@ class Job(Sitting):
             clock.device, networks, threads=clock.threads, precision=clock.precision, ending=clock.ending,
             on_progress=self.watcher.advance,
         )  # fmt: skip
-
-    def load(self, space: Space) -> Callable[[Point], float]:
-        """Cost over budget of a space's points, by prediction."""
-        return lambda point: self.costs.load(space.network(point, named=False))
 
     # ------------------------------------------------------------------ shared weights and the study
 
@@ -235,7 +126,7 @@ class Job(Sitting):
             self.keep_time()
         if not path.is_file():
             self._begin_with_weights()
-        load_ = self.load(self.space)
+        load_ = load_in(self.space, self.costs)
         recipe = self.recipe(max(state.shared_s, LEAST_S), SHARED_LR)
         training = Sandwich(self.shared, recipe, self.train, wanted=lambda p: load_(p) <= WANTED_LOAD)
         if path.is_file():
@@ -302,7 +193,7 @@ class Job(Sitting):
             self.watcher.advance(round(1000 * min(1.0, done)), 1000)
 
         worked = work(
-            study, self.load(self.space), lambda point: scored(self.shared, point, self.train, val),
+            study, load_in(self.space, self.costs), lambda point: scored(self.shared, point, self.train, val),
             trials=asked.trials or MOST_TRIALS, seconds=seconds, seed=asked.seed, on_trial=told,
             canonical=self.space.canonical,
         )  # fmt: skip
@@ -432,38 +323,6 @@ class Job(Sitting):
             found.append((name, execute(training, run, self.watcher)))
             self.told("full", name, training.best_score)
         return found
-
-    # ------------------------------------------------------------------ files
-
-    def finish(self, name: str, model: MobileNet) -> Found:
-        """Checkpoint and file of a trained network, proven, timed and scored."""
-        folder, asked = self.folder_of(name), self.state.asked
-        self.watcher.phase(f"exporting and verifying {name}")
-        save(model, folder / "model.safetensors")
-        artifact, verification = folder / "model.onnx", None
-        if asked.precision == "int8":
-            made = quantize(
-                folder / "model.safetensors", asked.data, minutes=self.int8_s / 120 / asked.keep,
-                out=folder / "quantize", seed=asked.seed, overwrite=True, watcher=self.watcher,
-            )  # fmt: skip
-            if made.verification is None:
-                self.watcher.note(f"{name}: no technique holds int8: its file stays in float")
-            else:
-                model, artifact, verification = made.model, made.artifact, made.verification
-                save(model, folder / "model.safetensors")
-        if verification is None:
-            images = sample_images(model, [sample.path for sample in self.folder.splits["val"]])
-            precision = "fp32" if asked.precision == "int8" else asked.precision
-            verification = export(model, artifact, images=images, precision=precision)
-        device, threads = self.clock.device, self.clock.threads
-        latency, _ = timed_again(
-            lambda: time_artifact(device, artifact, threads=threads, seconds=3.0), self.costs.budget
-        )
-        split = "test" if "test" in self.folder.splits else "val"
-        self.watcher.phase(f"scoring {name} on {split} images")
-        scored_ = evaluate_labelled(open_model(artifact), self.folder.splits[split], on_progress=self.watcher.advance)
-        met = within(self.costs.budget, latency, size_bytes(artifact))
-        return Found(name, model, artifact, verification, latency, met, scored_.metric, scored_.images)
 
 
 def plan_of(job: Job) -> Plan:

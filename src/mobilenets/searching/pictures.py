@@ -10,7 +10,8 @@ from mobilenets.drawing import figure, save_figure
 from mobilenets.search import Trial, pareto_front
 
 if TYPE_CHECKING:
-    from mobilenets.searching.job import Found, Job
+    from mobilenets.searching.finishing import Found
+    from mobilenets.searching.job import Job
 
 
 def draw_front(job: Job, trials: Sequence[Trial], found: Sequence[Found]) -> None:

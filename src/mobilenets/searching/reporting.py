@@ -13,7 +13,8 @@ from mobilenets.files import write_text
 from mobilenets.metrics import METRICS
 from mobilenets.model import versions
 from mobilenets.report import machine, now
-from mobilenets.searching.job import Found, Job
+from mobilenets.searching.finishing import Found
+from mobilenets.searching.job import Job
 from mobilenets.searching.ladder import RUNGS, spearman
 from mobilenets.searching.pictures import draw_front
 from mobilenets.searching.state import State
