@@ -215,13 +215,6 @@ def test_wrong_calls(tmp_path: Path, data: Path) -> None:
         check(data / "train" / "car" / "0001.jpg")
 
 
-def test_the_rule_of_sizes_is_that_of_fit() -> None:
-    from mobilenets.doctor.rules import ENLARGE
-    from mobilenets.fitting import candidates
-
-    assert ENLARGE == candidates.ENLARGE
-
-
 def test_the_doctor_loads_no_torch(clean: Path) -> None:
     code = f"import sys; from mobilenets.doctor import check; check({str(clean)!r}); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -22,7 +22,8 @@ MAX_ASPECT = 3.0
 """Beyond it a square from the centre shows less than a third of the picture."""
 
 ENLARGE = 3
-"""Resolutions beyond three times the images' own size show nothing new."""
+"""Resolutions beyond three times the images' own size show nothing new: at three times its size a 32 px image gives the
+last stage of a network with total stride 32 3x3 features."""
 
 MIN_SPREAD = 2.0
 """Standard deviation of a thumbnail's pixels below which an image is of one colour, of 255."""

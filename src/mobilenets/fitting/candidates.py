@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mobilenets.costs import Budget, sizes
+from mobilenets.doctor.rules import ENLARGE
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.latency import Latency, LatencyTable
 from mobilenets.metrics import METRICS, Task
@@ -20,8 +21,6 @@ from mobilenets.zoo.grid import RESOLUTIONS, WIDTHS, bodies
 from mobilenets.zoo.published import estimate_top1
 from mobilenets.zoo.published_heads import estimate_score
 
-ENLARGE = 3
-"""At three times its size a 32 px image gives the last stage of a network with total stride 32 3x3 features."""
 Status = Literal["enlarged", "over", "slow", "dominated", "front", "tried", "winner"]
 GONE: tuple[Status, ...] = ("enlarged", "over", "slow")
 """Out of the question: images enlarged for nothing, over a counted budget, over the latency budget."""

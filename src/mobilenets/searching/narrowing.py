@@ -9,6 +9,7 @@ from random import Random
 
 from mobilenets.data.cache import native_size
 from mobilenets.data.folder import Folder
+from mobilenets.doctor.rules import ENLARGE
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.latency import Latency
 from mobilenets.search import Point
@@ -30,8 +31,6 @@ DRAWS = 200
 """Networks that are drawn to see how much a space takes."""
 RESOLUTIONS = 3
 """Most resolutions of one search, the largest that the images show something new at: all share weights."""
-ENLARGE = 3
-"""At three times its size an image shows all there is."""
 CHECKED = 12
 """Networks of the space that are measured to correct the latency table for it."""
 
