@@ -27,6 +27,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: str | Path) -> None:
+    """Remove what a killed process left behind while it wrote a file: nobody else may be writing it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        left.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write text whole or not at all."""
     with replacing(path) as temporary:

@@ -118,6 +118,7 @@ def test_down_to_the_budget_with_interruptions(start: Path, photos: Path, tmp_pa
     assert not now["met"] and now["budget"]["text"] == "0.001 MB" and now["result"]["macs"] == end["macs"]
 
 
+@pytest.mark.slow
 def test_down_to_a_latency_from_an_object(
     photos: Path, tmp_path: Path, latency_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +220,7 @@ def headed(name: str, classes: tuple[str, ...]) -> MobileNet:
     return build(net, classes, preprocessing=Preprocessing.default(96, shaping="stretch"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "write"),
     [("ssdlite_mobilenet_v3_small", scenes.write_detection), ("lraspp_mobilenet_v3_small", scenes.write_segmentation)],

@@ -10,7 +10,7 @@ import mobilenets as mn
 from mobilenets.errors import MisuseError
 from mobilenets.fitting.state import State
 from mobilenets.search.space import PREFIX
-from mobilenets.searching import job
+from mobilenets.searching import job, narrowing
 from mobilenets.watching import Watcher
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
@@ -54,7 +54,7 @@ def test_searched_networks_are_tried_beside_the_papers(small_scenes: Path, tmp_p
 def test_where_no_searched_network_fits_the_papers_still_may(
     small_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "BASES", (1.25,))  # a space too wide for the budget
+    monkeypatch.setattr(narrowing, "BASES", (1.25,))  # a space too wide for the budget
     watcher = _Notes("timing training")
     with pytest.raises(KeyboardInterrupt):
         mn.fit(small_scenes, "2MMACs", minutes=0.1, effort="high", out=tmp_path / "fit", watcher=watcher)

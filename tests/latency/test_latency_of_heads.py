@@ -53,7 +53,7 @@ def test_the_build_set_covers_the_grid(task: Task) -> None:
     assert {n.task for n in networks} == {task}
     assert all(cost(n).macs <= MOST_MACS for n in networks)
     seen = {k.kind for n in networks for k in kernels(n).values()}
-    assert seen == {k.kind for n in families(task) for k in kernels(n).values()}
+    assert seen == {"depthwise7"} | {k.kind for n in families(task) for k in kernels(n).values()}
     unseen = held_out(networks, task)
     assert len({n.label for n in unseen}) == HELD_OUT
     assert not {n.label for n in unseen} & {n.label for n in networks}

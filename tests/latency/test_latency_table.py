@@ -170,12 +170,15 @@ def test_a_kind_that_was_never_seen_is_an_error_and_not_free(synthetic: LatencyT
 
 def test_the_build_set_covers_the_grid() -> None:
     networks = build_set()
-    assert {n.name for n in networks} == set(FAMILIES)
+    names = {n.name for n in networks}
+    assert names >= set(FAMILIES)
+    # what a search may choose and no family has
+    assert {name[-4:] for name in names - set(FAMILIES)} == {"_5x5", "_7x7"}
     assert {n.width for n in networks} == set(WIDTHS)
     assert {n.resolution for n in networks} == set(RESOLUTIONS["classify"])
     assert {n.classes for n in networks} == set(CLASSES["classify"])
     seen = {k.kind for n in networks for k in kernels(n).values()}
-    assert seen == {k.kind for name in FAMILIES for k in kernels(INDEX[name]).values()}
+    assert seen == {"depthwise7"} | {k.kind for name in FAMILIES for k in kernels(INDEX[name]).values()}
 
 
 def test_artifacts_are_whole_networks_and_parts_that_run() -> None:

@@ -124,6 +124,7 @@ def left_behind() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("mobilenets-*"))
 
 
+@pytest.mark.alone  # the folders of other tests' runners come and go
 def test_models_are_timed_and_nothing_stays(reachable: Server) -> None:
     before = left_behind()
     where = device(reachable.text)

@@ -212,6 +212,7 @@ def test_something_else_cannot_be_resumed(done: Search, small_scenes: Path):
         searched(small_scenes, done.folder, resume=True, searcher="random")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["detect", "segment"])
 def test_boxes_and_masks(task: str, tmp_path: Path):
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What a process of a distributed test does: distributed.py curve|train|refused OUT DATA [EPOCHS]."""
+"""What a process of a distributed test does: distributed.py curve|train OUT DATA [EPOCHS]."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 import mobilenets as mn
-from mobilenets.cli import _run
 from mobilenets.data.cache import load_squares
 from mobilenets.data.folder import open_folder
 from mobilenets.model import build
@@ -60,20 +59,11 @@ def curve(out: Path, data: Path) -> None:
     leave()
 
 
-def refused(out: Path, data: Path) -> None:
-    """Two command lines that several processes cannot run; each must say so and end with 2."""
-    command = ["train", "mobilenet_v3_small", str(data), "--width", "0.25", "--resolution", "32", "--epochs", "1"]
-    assert _run([*command, "--batch-size", "33", "--out", str(out)]) == 2
-    assert _run(command) == 2
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, out, data = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     if what == "curve":
         curve(out, data)
-    elif what == "refused":
-        refused(out, data)
     else:
         recipe = replace(RECIPE, epochs=int(sys.argv[4]))
         mn.train(network(), data, out=out, recipe=recipe, checkpoint_s=0.1, watcher=_Pids(out.parent))

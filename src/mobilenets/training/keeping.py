@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from mobilenets.files import write_text
+from mobilenets.files import remove_leftovers, write_text
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.training import pictures
@@ -46,6 +46,8 @@ def execute(
         training.run(checkpoint_s=checkpoint_s)
         training.world.wait()
         return load(run / "best.safetensors")
+    for name in FILES:
+        remove_leftovers(run / name)
     try:
         training.run(
             on_tick=watcher.tick, on_epoch=keeper.record, on_checkpoint=keeper.checkpoint, on_note=watcher.note,
