@@ -19,7 +19,7 @@ from mobilenets.weights import pretrained, published_for
 
 FEW_IMAGES = 10_000
 """Below, networks from random weights train with AdamW: there are too few steps for SGD to leave its plateau. On 3,200
-generated scenes V4-Conv-Small 0.35 at 96 px had 46 % right after 75 s, by SGD at the same rate of images 24 % after 120."""
+generated scenes V4-Conv-Small 0.35 at 96 px had 46 % right after 75 s, with SGD 24 % after two minutes."""
 
 
 class Starts:
