@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.data.folder import Folder
@@ -13,13 +12,9 @@ from mobilenets.model import load
 from mobilenets.table.rows import Network
 from mobilenets.training import Finetune, Recipe, Training, recipe_named
 from mobilenets.training.objectives import Data
-from mobilenets.training.recipe import Dense
+from mobilenets.training.recipe import Dense, for_images
 from mobilenets.training.start import Start, begin_for, calibrate
 from mobilenets.weights import pretrained, published_for
-
-FEW_IMAGES = 10_000
-"""Below, networks from random weights train with AdamW: there are too few steps for SGD to leave its plateau. On 3,200
-generated scenes V4-Conv-Small 0.35 at 96 px had 46 % right after 75 s, with SGD 24 % after two minutes."""
 
 
 class Starts:
@@ -61,9 +56,7 @@ class Starts:
             calibrate(start, train)
             warm = Finetune if start.source is not None else Recipe
             kind = Dense if self.folder.task in ("detect", "segment") else warm
-        recipe = kind(minutes=seconds / 60, seed=self.seed)
-        if kind is Recipe and len(train) < FEW_IMAGES:
-            recipe = replace(recipe, optimizer="adamw", lr=4e-3, weight_decay=0.05)
+        recipe = for_images(kind(minutes=seconds / 60, seed=self.seed), len(train))
         return Training(start.model, recipe, train, val, fresh=start.fresh)
 
     def warm(self, candidate: Candidate) -> bool:

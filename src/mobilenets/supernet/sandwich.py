@@ -32,7 +32,7 @@ from mobilenets.supernet.shared import SharedWeights
 from mobilenets.training import Recipe
 from mobilenets.training.interrupt import interruptible
 from mobilenets.training.objectives import Data, Objective, objective_for
-from mobilenets.training.optimizers import rate_at
+from mobilenets.training.optimizers import optimizer_of, rate_at
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.watching import Tick
 
@@ -55,10 +55,10 @@ class Sandwich:
 
     Attributes:
         shared: the weights.
-        recipe: its `minutes` end the training; optimiser, mixing and dropout are SGD, none and none.
+        recipe: its `minutes` end the training; images are not mixed, nothing is dropped out.
         steps: done.
         seconds: of training so far.
-        others_s: of these, for all networks but the largest.
+        largest_s, others_s: of the steps with all networks, for the largest one and for the others.
         loss: of the largest network, smoothed.
     """
 
@@ -76,14 +76,12 @@ class Sandwich:
         assert recipe.minutes is not None
         self.shared, self.recipe, self.train, self.wanted = shared, recipe, train, wanted
         self.batch_size = min(recipe.batch_size, max(8, len(train) // 8))
-        lr = recipe.lr * self.batch_size / 64
-        self.peak_lr = lr
-        self.optimizer = torch.optim.SGD(
-            shared.groups(recipe.weight_decay), lr=lr, momentum=0.9, nesterov=True, foreach=True
-        )
+        groups = shared.groups(recipe.weight_decay)
+        self.optimizer, self.peak_lr = optimizer_of(groups, recipe, self.batch_size)
         self.objectives: dict[int, Objective] = {}
         self.precision = "fp32"
-        self.steps, self.seconds, self.others_s, self.loss = 0, 0.0, 0.0, 0.0
+        self.steps, self.seconds, self.loss = 0, 0.0, 0.0
+        self.largest_s, self.others_s = 0.0, 0.0
 
     @property
     def fraction(self) -> float:
@@ -97,8 +95,8 @@ class Sandwich:
 
     @property
     def ratio(self) -> float:
-        """Time of a step, as a multiple of one of the largest network alone."""
-        return self.seconds / max(self.seconds - self.others_s, 1e-9)
+        """Time of a step with all networks, as a multiple of the largest network's part of it."""
+        return (self.largest_s + self.others_s) / self.largest_s if self.largest_s else 1.0
 
     def run(
         self, path: Path | None = None, *, on_tick: Callable[[Tick], None] | None = None, checkpoint_s: float = 60.0
@@ -140,6 +138,7 @@ class Sandwich:
 
         Networks of one kind of block: those of the other share next to nothing with them, and have their own steps.
         """
+        start, together = time.perf_counter(), self.fraction >= ALONE
         rng = random.Random(f"{self.recipe.seed} {self.steps}")
         resolution = int(rng.choice(self.shared.space.choices["resolution"]))
         objective = self._objective(resolution)
@@ -148,7 +147,7 @@ class Sandwich:
         drawn = self.recipe.augmentation_for(self.epochs / max(self.fraction, 1e-6), self.shared.task)
         generator = torch.Generator().manual_seed(rng.getrandbits(60))
         images, targets = objective.batch(self._chosen(), resolution, drawn, generator, first=0)
-        normed = normalise(images, self.preprocessing)
+        normed = normalise(images, self.shared.preprocessing)
         rate = self.peak_lr * rate_at(self.recipe, self.fraction, self.epochs / max(self.fraction, 1e-6))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -158,15 +157,18 @@ class Sandwich:
             first = objective.loss(said, images, targets)
             first.backward()  # type: ignore[no-untyped-call]
             told, begin = _detached(said), time.perf_counter()
-            for point in self._others(rng, fixed) if self.fraction >= ALONE else ():
+            for point in self._others(rng, fixed) if together else ():
                 said = self.shared.forward(point, normed)
                 loss = (1 - TOLD) * objective.loss(said, images, targets) + TOLD * objective.imitation(said, told)
                 loss.backward()  # type: ignore[no-untyped-call]
-        self.others_s += time.perf_counter() - begin
+        others_s = time.perf_counter() - begin
         self._check(float(first.detach()))
         nn.utils.clip_grad_norm_([p for p in self.shared.parameters() if p.grad is not None], 5.0)
         self.optimizer.step()
         self.steps += 1
+        if together:
+            self.others_s += others_s
+            self.largest_s += time.perf_counter() - start - others_s
 
     def _others(self, rng: random.Random, fixed: Point) -> list[Point]:
         """The smallest, and some that are wanted."""
@@ -186,7 +188,6 @@ class Sandwich:
     def _objective(self, resolution: int) -> Objective:
         if resolution not in self.objectives:
             model = self.shared.model(self.shared.space.smallest() | {"resolution": resolution})
-            self.preprocessing = model.info.preprocessing
             self.objectives[resolution] = objective_for(model, self.recipe, self.train)
         return self.objectives[resolution]
 
@@ -203,14 +204,14 @@ class Sandwich:
         return Tick(self.fraction, self.epochs, self.loss, self.batch_size / step_s, max(0.0, left))
 
     def save(self, path: Path) -> None:
-        """Weights, momentum and where the training stands, whole or not at all."""
+        """Weights, what the optimiser remembers of each, and where the training stands, whole or not at all."""
         tensors = {f"weights/{key}": value.detach().contiguous() for key, value in self.shared.tensors.items()}
         for key, value in self.shared.tensors.items():
-            momentum = self.optimizer.state.get(value, {}).get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum/{key}"] = momentum.contiguous()
+            remembered = self.optimizer.state.get(value, {})
+            tensors |= {f"{part}/{key}": kept.contiguous() for part, kept in remembered.items() if kept is not None}
         about: dict[str, Any] = {"preprocessing": self.shared.preprocessing.to_dict()}
-        about |= {"steps": self.steps, "seconds": self.seconds, "others_s": self.others_s, "loss": self.loss}
+        about |= {"steps": self.steps, "seconds": self.seconds, "loss": self.loss}
+        about |= {"largest_s": self.largest_s, "others_s": self.others_s}
         write_bytes(path, to_safetensors(tensors, metadata={"state": json.dumps(about)}))
 
     def restore(self, path: Path) -> None:
@@ -225,11 +226,12 @@ class Sandwich:
                 kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
             with torch.no_grad():
                 for key, value in self.shared.tensors.items():
-                    value.copy_(kept[f"weights/{key}"])
-                    if (momentum := kept.get(f"momentum/{key}")) is not None:
-                        self.optimizer.state[value]["momentum_buffer"] = momentum
+                    value.copy_(kept.pop(f"weights/{key}"))
+            for name, remembered in kept.items():
+                part, _, key = name.partition("/")
+                self.optimizer.state[self.shared.tensors[key]][part] = remembered
             self.steps, self.seconds, self.loss = about["steps"], about["seconds"], about["loss"]
-            self.others_s = about["others_s"]
+            self.largest_s, self.others_s = about["largest_s"], about["others_s"]
             self.shared.preprocessing = Preprocessing.from_dict(about["preprocessing"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: the shared weights cannot be gone on with: {error}.") from error

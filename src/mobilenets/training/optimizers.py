@@ -61,7 +61,11 @@ def optimizer_for(
         batch_size: over all processes; the rate follows it in proportion (AdamW: by the square root).
         fresh: nodes that start anew; they move at the full rate.
     """
-    groups = _groups(model, recipe, fresh)
+    return optimizer_of(_groups(model, recipe, fresh), recipe, batch_size)
+
+
+def optimizer_of(groups: list[dict[str, Any]], recipe: Recipe, batch_size: int) -> tuple[torch.optim.Optimizer, float]:
+    """(the recipe's optimiser of parameter groups, peak learning rate for this batch size)."""
     match recipe.optimizer:
         case "sgd":
             lr = recipe.lr * batch_size / 64
