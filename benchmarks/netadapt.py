@@ -23,8 +23,7 @@ from rich.table import Table
 
 from benchmarks.tables import machine
 from mobilenets.adapting import adapt
-from mobilenets.adapting.job import tuning_recipe
-from mobilenets.adapting.learning import plain_batches
+from mobilenets.adapting.learning import plain_batches, tuning_recipe
 from mobilenets.adapting.state import State
 from mobilenets.cli.progress import Display
 from mobilenets.data.cache import Squares

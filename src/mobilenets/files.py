@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,3 +73,17 @@ def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) ->
         )
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def check_same(run: object, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse to go on with an interrupted run by other settings than it was begun with.
+
+    Raises:
+        MisuseError: a value of `now` that is another one in `before`.
+    """
+    for name, asked in now.items():
+        if before.get(name) != asked:
+            raise MisuseError(
+                f"{run}: begun with {name} {before.get(name)}, asked to go on with {asked}: give the same one, or "
+                "another --out."
+            )

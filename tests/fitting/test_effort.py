@@ -13,7 +13,8 @@ from mobilenets.costs import parse_budget
 from mobilenets.data.folder import open_folder
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.fitting.candidates import Candidate, grid
-from mobilenets.fitting.job import RELAXED, Job
+from mobilenets.fitting.job import Job
+from mobilenets.fitting.relaxed import RELAXED
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency
 from mobilenets.watching import Watcher

@@ -77,7 +77,7 @@ def test_interrupted_fit_resumes(small_scenes: Path, tmp_path: Path) -> None:
     again = mn.fit(small_scenes, SMALL, minutes=0.3, out=out, resume=True)
     assert (out / "train" / "best.safetensors").stat().st_mtime_ns == trained
     assert again.report["winner"]["metric"] == winner["metric"]
-    with pytest.raises(MisuseError, match="begun for 3 ms and 3 M macs"):
+    with pytest.raises(MisuseError, match="begun with budget 3 ms and 3 M macs"):
         mn.fit(small_scenes, "2ms", minutes=0.3, out=out, resume=True)
     assert state["winner"] == f"{winner['network']} {winner['width']:g} @{winner['resolution']}"
     assert time.perf_counter() - begin < 60

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from mobilenets.adapting.job import AIM, Job, Outcome, reachable
+from mobilenets.adapting.job import AIM, Job, Outcome
 from mobilenets.adapting.reporting import already_met, write_report
 from mobilenets.adapting.state import DELTA, NAME, State
 from mobilenets.costs import Budget, parse_budget
@@ -19,13 +19,14 @@ from mobilenets.data.folder import Folder, relabelled
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports.shipping import ending_of
 from mobilenets.exports.whole import size_bytes
-from mobilenets.files import run_folder
+from mobilenets.files import check_same, run_folder
 from mobilenets.latency import LatencyTable, table_for
 from mobilenets.latency import device as device_named
 from mobilenets.model import MobileNet, load, save
 from mobilenets.precision import Precision
-from mobilenets.search import Rule, dimensions, learned_divisor
+from mobilenets.search import Rule, dimensions, learned_divisor, narrowest
 from mobilenets.search.timing import Clock, Costs
+from mobilenets.table import Network
 from mobilenets.training import Watcher, run_files
 from mobilenets.training.run import open_data
 
@@ -194,7 +195,7 @@ def _measured(asked: State, start: MobileNet, costs: Costs, clock: Clock, watche
     if costs.table is not None:
         watcher.phase("which widths the device runs fast")
         divisor = clock.divisor(start.network, ways, learned_divisor(costs.table))
-    reachable(costs, start.network, divisor)
+    _reachable(costs, start.network, divisor)
     watcher.note(
         f"{start.network.label} takes {latency.median_ms:.2f} ms, {load_:.2f} of the budget; {len(ways)} widths can "
         f"give, in steps of {divisor} channels"
@@ -268,6 +269,24 @@ def _check(minutes: float, delta: float, rule: str, precision: str, threads: int
         raise MisuseError(f"`seed` (={seed}) must not be negative.")
 
 
+def _reachable(costs: Costs, network: Network, divisor: int) -> Network:
+    """The narrowest table.
+
+    Raises:
+        BudgetUnmetError: it is over the budget by prediction; the message says what could be reached.
+    """
+    found = narrowest(network, divisor)
+    if (load_ := costs.load(found)) <= 1.0:
+        return found
+    budget = costs.budget
+    raised = budget.times(load_)
+    raise BudgetUnmetError(
+        f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
+        f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "
+        "or let `mobilenets fit` choose."
+    )
+
+
 def _resumed(out: str | Path | None, asked: State, watcher: Watcher) -> tuple[State, Path]:
     """The state of an interrupted run, which must be what is asked for now; only the minutes may change.
 
@@ -278,15 +297,10 @@ def _resumed(out: str | Path | None, asked: State, watcher: Watcher) -> tuple[St
     run = Path(out)
     state = State.read(run)
     told = ("model",) if state.model and asked.model else ()
-    for name in (*told, "data", "delta", "rule", "device", "precision", "threads", "seed"):
-        before, now = getattr(state, name), getattr(asked, name)
-        if before != now:
-            raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
-    if parse_budget(state.budgets) != parse_budget(asked.budgets):
-        before, now = parse_budget(state.budgets).text, parse_budget(asked.budgets).text
-        raise MisuseError(
-            f"{out}: begun for {before}, asked to go on for {now}: give the same budget, or another --out."
-        )
+    names = (*told, "data", "delta", "rule", "device", "precision", "threads", "seed")
+    before, now = ({name: getattr(each, name) for name in names} for each in (state, asked))
+    budgets = [{"budget": parse_budget(each.budgets).text} for each in (state, asked)]
+    check_same(run, before | budgets[0], now | budgets[1])
     state.last(asked.minutes, watcher)
     return state, run
 

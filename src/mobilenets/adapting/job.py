@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed
+from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed, tuning_recipe
 from mobilenets.adapting.pictures import draw
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import Kept, keep, note, steps
@@ -23,13 +23,12 @@ from mobilenets.latency import Latency, time_artifact
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision
-from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt
+from mobilenets.search import Dimension, Proposal, Step, able, dimensions, netadapt
 from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting, steps_left, timed_again, within
 from mobilenets.table import Network
-from mobilenets.training import STATE, Recipe, Training, Watcher, execute, load_splits
+from mobilenets.training import STATE, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers
 from mobilenets.training.objectives import Data
-from mobilenets.training.recipe import Dense
 from mobilenets.training.state import load_state
 
 STEPS_SHARE = 0.6
@@ -45,8 +44,6 @@ LEAST_CHOICE = 4
 CLOSING_S, CLOSING_SHARE = 20.0, 0.15
 """Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
 on top."""
-TUNING_LR = 0.05
-"""Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,31 +369,6 @@ class Job(Sitting):
         start_latency, _ = self.clock.time(self.start.network)
         met = within(limits, latency, size_bytes(artifact))
         return Outcome(model, artifact, verification, latency, start_latency, tuple(self.way), met)
-
-
-def tuning_recipe(start: MobileNet, seconds: float, seed: int) -> Recipe:
-    """The long fine-tuning's recipe: the task's own, at the rate of a network that has learned already."""
-    if start.info.task in ("detect", "segment"):
-        return Dense(minutes=seconds / 60, seed=seed, layer_decay=1.0)
-    return Recipe(minutes=seconds / 60, lr=TUNING_LR, low_resolution=1.0, warmup=0.05, seed=seed)
-
-
-def reachable(costs: Costs, network: Network, divisor: int) -> Network:
-    """The narrowest table.
-
-    Raises:
-        BudgetUnmetError: it is over the budget by prediction; the message says what could be reached.
-    """
-    found = narrowest(network, divisor)
-    if (load_ := costs.load(found)) <= 1.0:
-        return found
-    budget = costs.budget
-    raised = budget.times(load_)
-    raise BudgetUnmetError(
-        f"{network.label} cannot reach {budget.text} by narrower layers: with every width at its smallest it takes "
-        f"{load_:.2f} times that. Ask for {raised.text} or more, begin with a smaller resolution or another network, "
-        "or let `mobilenets fit` choose."
-    )
 
 
 def _told(step: Step, i: int) -> dict[str, object]:

@@ -24,6 +24,8 @@ from mobilenets.weights import estimate_norm, inherit
 
 SHORT_LR = 0.03
 """Of SGD at batch size 64: a tenth of a training's, for a network that has learned already."""
+TUNING_LR = 0.05
+"""Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
 NORM_BATCHES, NORM_BATCH = 4, 64
 """Images on which batch norm is estimated after the channels were chosen, and again after the short fine-tuning."""
 HELD_PART, HELD_MOST = 0.15, 2000
@@ -160,3 +162,10 @@ def plain_batches(start: MobileNet, train: Data, chosen: NDArray[np.int64], seed
     parts = np.array_split(drawn, max(1, len(drawn) // NORM_BATCH))
     device = next(start.parameters()).device
     return [evaluated(start, torch.from_numpy(train.images[part]).to(device)).cpu() for part in parts]
+
+
+def tuning_recipe(start: MobileNet, seconds: float, seed: int) -> Recipe:
+    """The long fine-tuning's recipe: the task's own, at the rate of a network that has learned already."""
+    if start.info.task in ("detect", "segment"):
+        return Dense(minutes=seconds / 60, seed=seed, layer_decay=1.0)
+    return Recipe(minutes=seconds / 60, lr=TUNING_LR, low_resolution=1.0, warmup=0.05, seed=seed)

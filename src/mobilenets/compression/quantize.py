@@ -22,7 +22,7 @@ from mobilenets.exports import FORMATS, Postprocess, sample_images
 from mobilenets.exports.samples import CALIBRATION, loaded_images
 from mobilenets.exports.verify import allowed_drop
 from mobilenets.exports.whole import remove
-from mobilenets.files import run_folder
+from mobilenets.files import check_same, run_folder
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Scheme
 from mobilenets.runtime.session import Images
@@ -202,7 +202,5 @@ def finished_rungs(run: Path, asked: dict[str, Any]) -> list[Rung]:
         before, rungs = kept["asked"], [Rung.from_dict(values) for values in kept["rungs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MisuseError(f"{run}: no interrupted quantize to resume ({error}); run without --resume.") from error
-    for name, value in asked.items():
-        if before.get(name) != value:
-            raise MisuseError(f"{run}: begun with {name} {before.get(name)}, asked to go on with {value}.")
+    check_same(run, before, asked)
     return rungs

@@ -17,9 +17,10 @@ from mobilenets.data.folder import open_folder
 from mobilenets.doctor import glance
 from mobilenets.errors import MisuseError, MobileNetsError
 from mobilenets.exports.verify import allowed_drop
-from mobilenets.files import run_folder
+from mobilenets.files import check_same, run_folder
 from mobilenets.fitting.candidates import grid, within_counts, within_sight
-from mobilenets.fitting.job import Job, relaxed, relaxing
+from mobilenets.fitting.job import Job
+from mobilenets.fitting.relaxed import relaxed, relaxing
 from mobilenets.fitting.reporting import write_report
 from mobilenets.fitting.state import Effort, State
 from mobilenets.latency import device as device_named
@@ -168,15 +169,10 @@ def _resumed(out: str | Path | None, asked: State) -> State:
     if out is None:
         raise MisuseError("--resume needs --out: the run folder to go on with.")
     state = State.read(Path(out) / "fit.json")
-    for name in ("data", "task", "effort", "device", "precision", "max_drop", "threads", "seed", "weights"):
-        before, now = getattr(state, name), getattr(asked, name)
-        if before != now:
-            raise MisuseError(f"{out}: begun with {name} {before}, asked to go on with {now}: give the same one.")
-    if parse_budget(state.budgets) != parse_budget(asked.budgets):
-        before, now = parse_budget(state.budgets).text, parse_budget(asked.budgets).text
-        raise MisuseError(
-            f"{out}: begun for {before}, asked to go on for {now}: give the same budget, or another --out."
-        )
+    names = ("data", "task", "effort", "device", "precision", "max_drop", "threads", "seed", "weights")
+    before, now = ({name: getattr(each, name) for name in names} for each in (state, asked))
+    budgets = [{"budget": parse_budget(each.budgets).text} for each in (state, asked)]
+    check_same(out, before | budgets[0], now | budgets[1])
     state.minutes = asked.minutes
     return state
 

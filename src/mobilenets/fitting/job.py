@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +16,11 @@ from mobilenets.adapting import narrowed
 from mobilenets.adapting.state import DELTA
 from mobilenets.adapting.state import NAME as ADAPT
 from mobilenets.adapting.state import State as Asked
-from mobilenets.compression.ladder import Rung
-from mobilenets.compression.quantize import SCORED, SCORED_HEADS, decoded, finished_rungs, thinned
-from mobilenets.compression.techniques import Ground
-from mobilenets.compression.work import Quantized, Work
+from mobilenets.compression.work import Quantized
 from mobilenets.costs import Budget, sizes
-from mobilenets.data.cache import Squares
 from mobilenets.data.folder import Folder
-from mobilenets.errors import BudgetUnmetError, MisuseError
+from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
-from mobilenets.exports.samples import CALIBRATION
 from mobilenets.exports.shipping import ending_of
 from mobilenets.exports.whole import size_bytes
 from mobilenets.fitting.architectures import architectures
@@ -44,13 +38,15 @@ from mobilenets.fitting.candidates import (
 )
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.proving import answers_on
+from mobilenets.fitting.quantizing import quantized
+from mobilenets.fitting.relaxed import relaxed, relaxing
 from mobilenets.fitting.reporting import Outcome
 from mobilenets.fitting.starting import Starts
-from mobilenets.fitting.state import Effort, State
+from mobilenets.fitting.state import State
 from mobilenets.latency import Latency, device, table_for, time_artifact, time_networks
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
-from mobilenets.precision import Precision, Scheme
+from mobilenets.precision import Precision
 from mobilenets.search import successive_halving
 from mobilenets.search.space import PREFIX
 from mobilenets.search.timing import SCORED_PER_S, Clock, Sitting, timed_again, within
@@ -69,8 +65,6 @@ SEARCH_WIDTH = 6
 WARM_IMAGES = 10.0
 """A start from published weights counts as so many times the images: MobileNetV2 at 96 px had 78 % of CIFAR-10 right
 after 1.5 minutes from them, and less after 15 minutes from random ones. It only orders candidates."""
-RELAXED = 1.25
-"""With NetAdapt the budget under which a network is chosen and trained is so many times the user's."""
 ADAPT_SHARE = 0.5
 """Part of the time after the search that NetAdapt gets, its long fine-tuning included."""
 LEAST_ADAPT_S = 20.0
@@ -87,24 +81,6 @@ INT8_SHARE = 0.15
 """Part of the time left after the search that the ladder of int8 may take, with what it trains."""
 CLOSING_S = 8.0
 """Kept for export, verification and the last measurement; scoring the artifact comes on top."""
-
-
-def relaxed(budget: Budget, effort: Effort) -> Budget:
-    """What a network must meet before NetAdapt, where that comes after."""
-    return budget.times(RELAXED) if effort == "medium" else budget
-
-
-@contextlib.contextmanager
-def relaxing(effort: Effort) -> Iterator[None]:
-    """An unmet budget is told as what it is: not the user's, where NetAdapt comes after."""
-    try:
-        yield
-    except BudgetUnmetError as error:
-        if effort != "medium":
-            raise
-        raise BudgetUnmetError(
-            f"NetAdapt begins with a network of up to {RELAXED:g} times the budget, and {error}"
-        ) from error
 
 
 class Job(Sitting):
@@ -369,38 +345,13 @@ class Job(Sitting):
         verification = export(model, artifact, images=self.shown, precision="fp16" if precision == "fp16" else "fp32")
         if precision != "int8":
             return artifact, verification
-        done = self.quantized = self.quantize(model, artifact)
+        minutes = max(self.left_s() - self.closing_s, 0.0) / 60
+        done = self.quantized = quantized(model, artifact, self.state, self.folder, self.squares, minutes, self.watcher)
         if done.verification is None:
             self.watcher.note(f"no technique holds int8 within {100 * self.state.max_drop:g} points: float is kept.")
             return artifact, verification
         save(done.model, self.run / "model.safetensors")
         return done.artifact, done.verification
-
-    def quantize(self, model: MobileNet, artifact: Path) -> Quantized:
-        """The ladder of int8, from the float file; a rung that an earlier sitting finished is not climbed again."""
-        run = self.run / "quantize"
-        run.mkdir(exist_ok=True)
-        asked = {"network": model.network.label, "max_drop": self.state.max_drop, "seed": self.state.seed}
-        finished: list[Rung] = []
-        with contextlib.suppress(MisuseError):
-            finished = finished_rungs(run, asked)
-        seed, most = self.state.seed, SCORED if self.ending is None else SCORED_HEADS
-        val = thinned(self.folder.splits["val"], seed, most)
-        self.watcher.phase("decoding validation images", len(val))
-        pixels, labels = decoded(val, model, self.watcher)
-        train = [sample.path for sample in thinned(self.folder.splits["train"], seed, CALIBRATION)]
-        minutes = max(self.left_s() - self.closing_s, 0.0) / 60
-        ground = Ground(
-            model, sample_images(model, train, limit=len(train)), self.two_squares, run, minutes, seed, wide=True,
-            watcher=self.watcher,
-        )  # fmt: skip
-        return Work(model, artifact, pixels, labels, ground, self.state.max_drop, asked, finished).result(Scheme())
-
-    def two_squares(self) -> tuple[Squares, Squares]:
-        """Training and validation images of a classifier."""
-        train, val = self.squares
-        assert isinstance(train, Squares) and isinstance(val, Squares)
-        return train, val
 
     def time_again(self, artifact: Path) -> Latency:
         """The artifact's latency; where it is over the budget it is asked three times, and the best median counts."""

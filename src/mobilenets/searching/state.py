@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mobilenets.errors import MisuseError
-from mobilenets.files import write_text
+from mobilenets.files import check_same, write_text
 from mobilenets.metrics import Task
 from mobilenets.precision import Precision
 from mobilenets.search import Objective, Point, Searcher
@@ -167,12 +167,9 @@ class State:
             state.anchors = None if anchors is None else (tuple(anchors[0]), anchors[1], anchors[2])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise MisuseError(f"{run}: no interrupted search to resume ({error}); run without --resume.") from error
-        now = json.loads(json.dumps(_hidden(asdict(state.asked)))) if asked is not None else {}
-        for name in now:
-            if name != "hours" and before.get(name) != now[name]:
-                raise MisuseError(
-                    f"{run}: begun with {name} {before.get(name)}, asked to go on with {now[name]}: give the same one."
-                )
+        if asked is not None:
+            now = json.loads(json.dumps(_hidden(asdict(asked) | {"hours": before["hours"]})))
+            check_same(run, before, now)
         return state
 
 
