@@ -28,6 +28,7 @@ from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision
 from mobilenets.training import Watcher, run_files
+from mobilenets.weights import check_source
 from mobilenets.zoo.grid import RESOLUTIONS
 
 
@@ -99,6 +100,7 @@ def fit(
     limits = parse_budget(budget)
     device_named(device)  # a misspelt one is refused before anything is written
     _check(minutes, threads, seed, precision, max_drop, effort)
+    check_source(weights)
     folder = open_folder(data, seed=seed, task=task)  # bad data and bad budgets are refused before anything is written
     native_px = native_size(folder.splits["train"], max(RESOLUTIONS[folder.task]))
     known = grid(len(folder.classes), precision=precision, task=folder.task)

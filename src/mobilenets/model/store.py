@@ -18,6 +18,7 @@ from mobilenets.files import write_bytes
 from mobilenets.metrics import Task
 from mobilenets.model.build import Info, MobileNet
 from mobilenets.preprocessing import Preprocessing
+from mobilenets.runtime import SUFFIXES
 from mobilenets.table import json as table_json
 from mobilenets.table.rows import Network
 
@@ -84,11 +85,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     if not path.is_file():
         raise MisuseError(f"no such checkpoint: {path}.")
+    if path.suffix.lower() in SUFFIXES:
+        raise MisuseError(f"{path} is an exported file: expected the checkpoint (.safetensors) that it was made from.")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}.") from error
+        raise CheckpointError(
+            f"{path}: cannot be read as safetensors: {error}. Expected a .safetensors file."
+        ) from error
 
 
 def _described(metadata: Mapping[str, str], path: Path) -> tuple[Network, Info]:

@@ -30,6 +30,7 @@ from mobilenets.searching.reporting import write_report
 from mobilenets.searching.state import NAME, Asked, State
 from mobilenets.searching.terms import Terms, read_terms
 from mobilenets.training import Watcher
+from mobilenets.weights import check_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ def _check(asked: Asked, worker: bool, shared: str | Path | None, out: str | Pat
             raise MisuseError(f"`{name}` (={value}) must be at least {least}.")
     if wrong := [size for size in asked.resolutions if size < 32 or size % 32]:
         raise MisuseError(f"`resolutions` (={wrong[0]}) must be a multiple of 32: the networks' total stride is 32.")
+    check_source(asked.weights)
     if asked.searcher == "nsga2" and asked.objective != "front":
         raise MisuseError("`searcher` nsga2 looks for a front: give it the objective front.")
     if worker and not asked.study:

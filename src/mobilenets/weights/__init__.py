@@ -2,7 +2,7 @@
 
 from mobilenets.weights.channels import with_channels
 from mobilenets.weights.convert import Converted, convert
-from mobilenets.weights.fetch import resolve
+from mobilenets.weights.fetch import check_source, resolve
 from mobilenets.weights.heads import on_backbone
 from mobilenets.weights.inherit import by_strength, estimate_norm, inherit
 from mobilenets.weights.load import load_anchors, load_weights, restore_norm
@@ -18,6 +18,7 @@ __all__ = [
     "Converted",
     "Published",
     "by_strength",
+    "check_source",
     "convert",
     "convert_pickle",
     "estimate_norm",

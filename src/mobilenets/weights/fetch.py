@@ -84,11 +84,24 @@ def resolve(source: str | Path, network: Network, *, note: Callable[[str], None]
         case str() if source.startswith("hf://"):
             return fetch(Address.parse(source), note=note)
         case _:
-            if not Path(source).is_file():
-                raise MisuseError(
-                    f"no such weights: {source}. Expected a .safetensors file, hf://OWNER/REPO, imagenet, auto or none."
-                )
+            check_source(source)
             return Path(source)
+
+
+def check_source(source: str | Path) -> None:
+    """Refuse a source that names nothing, without asking anybody: long work begins only after this.
+
+    Raises:
+        MisuseError: no such file, or an address of another form.
+    """
+    if str(source) in ("imagenet", "auto", "none"):
+        return
+    if str(source).startswith("hf://"):
+        Address.parse(str(source))
+    elif not Path(source).is_file():
+        raise MisuseError(
+            f"no such weights: {source}. Expected a .safetensors file, hf://OWNER/REPO, imagenet, auto or none."
+        )
 
 
 def _published(network: Network) -> Address:
