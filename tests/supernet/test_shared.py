@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torch
 
 from mobilenets.data.cache import Squares
 from mobilenets.errors import CheckpointError
-from mobilenets.model import AnchorOutputs
+from mobilenets.model import AnchorOutputs, build
 from mobilenets.search.space import Space
 from mobilenets.supernet import Sandwich, SharedWeights, begin_with, calibrated, counterparts, scored
+from mobilenets.table import scale
 from mobilenets.training import Recipe
+from mobilenets.zoo import INDEX
 
 CLASSES = ("bee", "cat", "dog")
 
@@ -97,9 +100,10 @@ def test_every_network_of_the_sandwich_learns():
     assert training.steps == 55 and training.loss < 1.0
 
 
-def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path):
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_stopped_training_goes_on_where_it_was(optimizer: Literal["sgd", "adamw"], tmp_path: Path):
     space, train = small("classify", 32, 2e6), coloured(64)
-    recipe = Recipe(minutes=60.0, lr=0.05, batch_size=16)
+    recipe = Recipe(minutes=60.0, optimizer=optimizer, lr=0.05, batch_size=16)
 
     def begun() -> Sandwich:
         return Sandwich(SharedWeights(space, CLASSES, "classify"), recipe, train)
@@ -165,6 +169,14 @@ def test_weights_of_a_trained_network_are_taken_strongest_channels_first():
     torch.testing.assert_close(one.sort(1).values, other.sort(1).values, atol=1e-4, rtol=1e-4)
     slope = taken.state_dict()[last.replace(".act", ".bn.weight")]
     assert torch.equal(slope, slope.sort(descending=True).values)
+
+
+def test_a_detector_that_begins_with_a_classifier_still_sees_whole_images():
+    shared = SharedWeights(small("detect", 128, 20e6), CLASSES, "detect")
+    source = build(scale(INDEX["mobilenet_v2"], 0.35, 96), ("a", "b"))
+    assert source.info.preprocessing.shaping == "crop"
+    assert begin_with(shared, source)
+    assert shared.model(shared.space.smallest()).info.preprocessing.shaping == "stretch"
 
 
 def places(space: Space) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def begin_with(shared: SharedWeights, source: MobileNet) -> int:
             continue  # V2's first block expands nothing: its depthwise channels are others
         for key in wanted & set(theirs):
             _put(shared.tensors[key].data, theirs[key])
-    shared.preprocessing = replace(source.info.preprocessing, crop=1.0)
+    # detectors and segmenters see whole images, whatever the source was trained on
+    shared.preprocessing = replace(source.info.preprocessing, crop=1.0, shaping=shared.preprocessing.shaping)
     return len(places)
 
 
