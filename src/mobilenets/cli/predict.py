@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from mobilenets.cli.output import print_json, stdout
+from cyclopts import Parameter
+
+from mobilenets.cli.predicted import Told
 from mobilenets.cli.progress import Display
 from mobilenets.errors import MisuseError
-from mobilenets.files import write_text
 
 if TYPE_CHECKING:
-    from mobilenets.prediction import Prediction, Video
-
-SHOWN = 6
-"""Boxes or regions of an image that a row names."""
+    from mobilenets.prediction import Video
 
 
 def run(
     model: Path,
     /,
-    *paths: str,
+    *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
     list_: Path | None = None,
     top: int | None = None,
     score: float | None = None,
@@ -71,7 +66,8 @@ def run(
     _check_run(images, out, features, resume=resume, overwrite=overwrite, told=csv_ or json)
     drawn: list[Video] = []
     before = 0
-    with Display() as display, Told(display, csv_=csv_, json=json) as told:
+    with Display() as display:
+        told = Told(display, csv_=csv_, json=json)
         if images:
             display.phase("predicting")
             if out is None:
@@ -114,6 +110,8 @@ def _check(
 ) -> None:
     from mobilenets.streams import check_suffix
 
+    if option := next((path for path in paths if path.startswith("-") and path != "-"), None):
+        raise MisuseError(f"unknown option: {option}. A file of that name is ./{option}.")
     if not paths:
         raise MisuseError("no images given: name files, folders or globs after the model.")
     if videos and draw is None:
@@ -135,65 +133,3 @@ def _check_run(
         raise MisuseError("--features are too many numbers for a screen: name a file with --out.")
     if out is not None and not images:
         raise MisuseError(f"--out {out} is for images; videos are drawn.")
-
-
-class Told:
-    """What was found, as it comes: rows of a table, of which the first are shown, or of CSV or JSON.
-
-    Args:
-        display: told how far it is.
-        csv_: comma-separated values on stdout.
-        json: one JSON object on stdout, at the end.
-    """
-
-    def __init__(self, display: Display, *, csv_: bool, json: bool) -> None:
-        self.display, self.csv, self.json = display, csv_, json
-        self.rows = self.errors = 0
-        self.shown: list[Prediction] = []
-        self.lines: IO[str] | None = None
-        self.start = time.perf_counter()
-
-    def __enter__(self) -> Told:
-        if self.json:
-            self.lines = tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="backslashreplace", suffix=".jsonl")  # noqa: SIM115 - closed by `finish`
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.display.live = self.display.live and True
-
-    def row(self, each: Prediction) -> None:
-        """A prediction came."""
-        from mobilenets.streams import csv_header, csv_rows, json_line, task_of, to_record
-
-        self.rows += 1
-        self.errors += each.error is not None
-        if len(self.shown) < SHOWN_ROWS:
-            self.shown.append(each)
-        if self.csv:
-            head = csv_header(task_of(each), features=each.features is not None) if self.rows == 1 else ""
-            sys.stdout.write(head + csv_rows(each, features=each.features is not None))
-        if self.lines is not None:
-            self.lines.write(json_line(to_record(each)))
-        if self.display.live and self.rows % 16 == 0:
-            self.display.images(self.rows, self.errors, self.rows / (time.perf_counter() - self.start))
-
-    def finish(self, videos: Sequence[Video], draw: Path | None, out: Path | None) -> None:
-        """All came."""
-def _labels(each: Prediction) -> tuple[str, ...]:
-    rest = ", ".join(f"{label} {score:.1%}" for label, score in each.top[:3] if label != each.label)
-    return str(each.label), f"{each.top[0][1]:.1%}" if each.top else "", rest
-
-
-def _boxes(each: Prediction) -> tuple[str, ...]:
-    found = each.detections or ()
-    return str(len(found)), _listed([f"{one.label} {one.score:.1%}" for one in found])
-
-
-def _regions(each: Prediction) -> tuple[str, ...]:
-    found = each.regions or ()
-    return str(len(found)), _listed([f"{one.label} {one.part:.1%}" for one in found])
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
