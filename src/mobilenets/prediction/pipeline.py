@@ -31,7 +31,7 @@ __all__ = ["TRIAL_S", "chunks", "ordered", "through"]
 TRIAL_S = 0.25
 ROUNDS = 2
 """Every plan is tried so often, for `TRIAL_S` seconds each: two seconds for four plans, and all answers count."""
-CLEARLY = 1.03
+CLEARLY = 1.05
 """A plan must be so many times faster than those before it to be preferred."""
 DRAWN_AT_ONCE = 4
 """Images of a worker that are held whole because something will be drawn on them."""
