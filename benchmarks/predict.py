@@ -128,17 +128,20 @@ def torch_loader(model: Any) -> Job:
 
 
 def limit(files: Sequence[Path], file: Path) -> tuple[float, float]:
-    """Seconds an image of decoding and resizing only, and of the network only, on one processor."""
+    """Seconds an image of decoding and resizing only, and of the network only, by one thread.
+
+    Processor time, which is the time it takes where nothing else runs, and holds where something does.
+    """
     from mobilenets.prediction.predictor import open_model
 
     session = open_model(file, threads=1)
     distinct = list(dict.fromkeys(files))[:SIZES_READ]
-    start = time.perf_counter()
+    start = time.process_time()
     squares = [decode.load_image(path, session.preprocessing) for path in distinct]
-    decoded = time.perf_counter()
+    decoded = time.process_time()
     for each in squares:
         session.run(each[None])
-    return (decoded - start) / len(distinct), (time.perf_counter() - decoded) / len(distinct)
+    return (decoded - start) / len(distinct), (time.process_time() - decoded) / len(distinct)
 
 
 class Rate(NamedTuple):
@@ -186,7 +189,8 @@ def compare(names: Sequence[str], files: int, rounds: int) -> None:
             rates["limit"] = [Rate(processors() / (decoding + asking), 1e3 * (decoding + asking))]
             title = (
                 f"{name} at {RESOLUTION}, {files} files ({source}, repeated), {rounds} rounds, "
-                f"{processors()} processors; one image on one processor: {1e3 * decoding:.2f} ms decoding, {1e3 * asking:.2f} ms network"
+                f"{processors()} processors; one image on one processor: {1e3 * decoding:.2f} ms decoding, "
+                f"{1e3 * asking:.2f} ms network"
             )
             _print(title, rates, BARS)
 
