@@ -11,13 +11,13 @@ import argparse
 import contextlib
 import csv
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -301,10 +301,7 @@ def main() -> None:
     parser.add_argument("--big", action="store_true")
     parser.add_argument("--memory", action="store_true")
     asked = parser.parse_args()
-    allowed = (
-        f"{processors()} of {os.cpu_count()} processors allowed, {platform.node() and 'Pillow ' + Image.__version__}"
-    )
-    print(f"{machine()}; {allowed}")
+    print(f"{machine()}, Pillow {version('pillow')}; {processors()} of {os.cpu_count()} processors allowed")
     if asked.memory:
         memory(asked.entries, asked.networks.split(",")[0])
     elif asked.big:

@@ -69,11 +69,12 @@ def through(
             works[plan] = _work(opened, plan, asking, drawn)
         return works[plan]
 
-    chosen: Plan | None = plans[0]
+    chosen = plans[0]
     if len(plans) > 1:
-        chosen = yield from _tried(rest, plans, work_of)
-        if chosen is None:
+        fastest = yield from _tried(rest, plans, work_of)
+        if fastest is None:
             return
+        chosen = fastest
         if on_plan is not None:
             on_plan(str(chosen))
     work = work_of(chosen)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from mobilenets.errors import MisuseError
 
@@ -104,7 +104,7 @@ class Journal:
             part.flush()
             os.fsync(part.fileno())
 
-    def _begin(self, part: BinaryIO, file: BinaryIO, header: str) -> None:
+    def _begin(self, part: IO[bytes], file: IO[bytes], header: str) -> None:
         """Cut off what was not told, or write what comes first."""
         file.write(json.dumps(self._head).encode() + b"\n")
         if self.rows:
@@ -115,7 +115,7 @@ class Journal:
         self._tell(part, file)
         file.truncate()
 
-    def _tell(self, part: BinaryIO, file: BinaryIO) -> None:
+    def _tell(self, part: IO[bytes], file: IO[bytes]) -> None:
         part.flush()
         os.fsync(part.fileno())
         told = {"rows": self.rows, "bytes": self._bytes, "inputs": self._digest}
