@@ -64,6 +64,12 @@ class Display(Watcher):
         assert self.task is not None
         self.progress.update(self.task, completed=done, total=total, detail=f"{done}/{total}")
 
+    def images(self, done: int, errors: int, per_s: float) -> None:
+        """Images done so far, how many of them could not be read, and images per second."""
+        if self.task is not None:
+            broken = f"  {errors:,} unreadable" if errors else ""
+            self.progress.update(self.task, completed=done, detail=f"{done:,} images  {per_s:,.0f}/s{broken}")
+
     def frames(self, done: int, total: int | None, per_s: float) -> None:
         """Frames of a video done so far, of how many where that is known."""
         if self.task is not None:

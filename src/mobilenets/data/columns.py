@@ -16,9 +16,10 @@ from mobilenets.data.listing import SPLITS, Entry, Listing, refuse, without_repe
 from mobilenets.data.sources import Source
 from mobilenets.errors import DataError
 
-__all__ = ["IMAGE", "LABEL", "SPLIT", "Table", "find", "is_several", "label_names", "listing", "merged"]
+__all__ = ["ADDRESS", "IMAGE", "LABEL", "SPLIT", "Table", "find", "is_several", "label_names", "listing", "merged"]
 
 IMAGE = ("path", "file", "filename", "image", "image_path", "file_name", "filepath", "file_path", "img")
+ADDRESS = ("url", "image_url", "uri", "href", "link")
 LABEL = ("label", "class", "category", "target", "labels", "classes", "categories", "tags")
 SPLIT = ("split", "set", "subset")
 

@@ -6,16 +6,61 @@ import http.client
 import shutil
 import urllib.error
 import urllib.request
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mobilenets.errors import DataError
 from mobilenets.files import cache_folder, write_text
 
-__all__ = ["downloaded"]
+__all__ = ["Address", "downloaded"]
 
 _TIMEOUT_S = 60.0
 _NOTHING_LEFT = 416  # Requested Range Not Satisfiable
+
+
+_MOST_BYTES = 1 << 28
+"""Largest image that is taken from the web: nothing of it is decoded before it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An image on the web: a source that is read each time it is asked for, and not kept."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Last part of the address."""
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name
+
+    @property
+    def suffix(self) -> str:
+        """Extension with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    def read_bytes(self) -> bytes:
+        """The encoded image.
+
+        Raises:
+            DataError: the server cannot be reached or refuses, or the image is not whole or too large.
+        """
+        request = urllib.request.Request(self.url, headers={"User-Agent": "mobilenets"})
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+                data: bytes = response.read(_MOST_BYTES + 1)
+                left = response.length or 0
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise DataError(f"{self.url}: cannot be downloaded: {reason}.") from error
+        if len(data) > _MOST_BYTES:
+            raise DataError(f"{self.url}: more than {_MOST_BYTES:,} bytes, which is no photo.")
+        if left:
+            raise DataError(f"{self.url}: the connection broke {left:,} bytes before the end.")
+        return data
+
+    def __str__(self) -> str:
+        return self.url
 
 
 def downloaded(url: str) -> Path:

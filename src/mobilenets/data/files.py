@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections import Counter
@@ -11,7 +12,17 @@ from pathlib import Path
 
 from mobilenets.errors import MisuseError
 
-__all__ = ["EXTENSIONS", "archive_hint", "by_stem", "contents", "find_images", "is_image", "natural", "walk_images"]
+__all__ = [
+    "EXTENSIONS",
+    "archive_hint",
+    "by_stem",
+    "contents",
+    "each_image",
+    "find_images",
+    "is_image",
+    "natural",
+    "walk_images",
+]
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
@@ -30,18 +41,21 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     Raises:
         MisuseError: a path does not exist, or a folder or pattern has no images.
     """
-    return list(dict.fromkeys(found for path in paths for found in _expand(Path(path).expanduser())))
+    return list(dict.fromkeys(found for path in paths for found in each_image(path)))
 
 
-def _expand(path: Path) -> list[Path]:
+def each_image(path: str | Path) -> Iterator[Path]:
+    """Image files of one argument of `find_images`; a folder is read as it is needed, and checked at once."""
+    path = Path(path).expanduser()
     if path.is_dir():
-        if images := list(walk_images(path)):
-            return images
+        images = walk_images(path)
+        if (first := next(images, None)) is not None:
+            return itertools.chain((first,), images)
         raise MisuseError(f"{path}: no images in this folder: found {contents(path)}; expected {_expected()}.")
     if path.exists():
-        return [path]
+        return iter((path,))
     if glob.has_magic(str(path)):
-        return _matches(path)
+        return iter(_matches(path))
     raise MisuseError(f"{path}: no such file or folder{_nearest(path)}.")
 
 

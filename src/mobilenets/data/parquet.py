@@ -6,22 +6,24 @@ import bisect
 import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from mobilenets.data.columns import IMAGE, LABEL, Table, find, listing, merged
+from mobilenets.data.columns import ADDRESS, IMAGE, LABEL, Table, find, listing, merged
 from mobilenets.data.csv_file import existing
+from mobilenets.data.download import Address
 from mobilenets.data.kept import file_stamp
 from mobilenets.data.listing import Listing, split_of_name
 from mobilenets.data.sources import Row, Source
 from mobilenets.errors import DataError, MissingExtraError
 
-__all__ = ["ParquetColumn", "read_parquet"]
+__all__ = ["ParquetColumn", "images_of", "read_parquet"]
 
 _KEPT_BYTES = 512 << 20
+_NAMES_AT_ONCE = 4096
 
 
 def read_parquet(root: Path, files: Sequence[Path]) -> Listing:
@@ -35,6 +37,41 @@ def read_parquet(root: Path, files: Sequence[Path]) -> Listing:
         DataError: a file cannot be read, or has not the columns; else see `columns.listing`.
     """
     return merged(root, [_read(file) for file in files])
+
+
+def images_of(file: Path) -> Iterator[Source]:
+    """Images of a Parquet file, whatever else is in it, as they are needed: bytes, or paths and web addresses.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        DataError: the file cannot be read, or has no column of images.
+    """
+    pyarrow, parquet = _pyarrow()
+    try:
+        opened = parquet.ParquetFile(file)
+        schema = opened.schema_arrow
+        column = _image_column(file, schema, pyarrow, (*IMAGE, *ADDRESS))
+        embedded = not _is_text(schema.field(column).type, pyarrow)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read as Parquet: {_line(error)}. Make or copy it anew.") from error
+    return _embedded(file, opened, column) if embedded else _named(file, opened, column)
+
+
+def _embedded(file: Path, opened: Any, column: str) -> Iterator[Source]:
+    reader = _reader(file, opened, column)
+    return (Row(str(file), i, "", reader) for i in range(opened.metadata.num_rows))
+
+
+def _named(file: Path, opened: Any, column: str) -> Iterator[Source]:
+    for batch in opened.iter_batches(_NAMES_AT_ONCE, columns=[column]):
+        for name in batch.column(0).to_pylist():
+            web = str(name).startswith(("http://", "https://"))
+            yield Address(name) if web else file.parent / (name or "")
+
+
+def _reader(file: Path, opened: Any, column: str) -> ParquetColumn:
+    groups = (opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups))
+    return ParquetColumn(file, column, tuple(itertools.accumulate(groups, initial=0)), file_stamp(file))
 
 
 def _read(file: Path) -> Listing:
@@ -52,8 +89,7 @@ def _read(file: Path) -> Listing:
     rows = [f"row {i}" for i in range(len(paths))]
     sources: Sequence[Source]
     if embedded:
-        groups = (opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups))
-        reader = ParquetColumn(file, column, tuple(itertools.accumulate(groups, initial=0)), file_stamp(file))
+        reader = _reader(file, opened, column)
         sources = [Row(str(file), i, path or "", reader) for i, path in enumerate(paths)]
     else:
         sources = existing(file, [path or "" for path in paths], rows)
@@ -69,14 +105,14 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _image_column(file: Path, schema: Any, pyarrow: Any) -> str:
+def _image_column(file: Path, schema: Any, pyarrow: Any, usual: Sequence[str] = IMAGE) -> str:
     """The column of images: bytes go before paths, usual names before others."""
     binary = [name for name in schema.names if _is_binary(schema.field(name).type, pyarrow)]
     text = [name for name in schema.names if _is_text(schema.field(name).type, pyarrow)]
-    if (found := find(binary, IMAGE) or (binary[0] if len(binary) == 1 else find(text, IMAGE))) is None:
+    if (found := find(binary, usual) or (binary[0] if len(binary) == 1 else find(text, usual))) is None:
         raise DataError(
             f"{file}: no column of images: found {', '.join(schema.names)}; expected image bytes, or paths under one "
-            f"of {', '.join(IMAGE)}."
+            f"of {', '.join(usual)}."
         )
     return found
 

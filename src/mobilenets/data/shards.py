@@ -24,7 +24,7 @@ from mobilenets.data.sources import Member
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.metrics import Task
 
-__all__ = ["expand_braces", "read_pattern", "read_shards", "read_urls"]
+__all__ = ["expand_braces", "members", "read_pattern", "read_shards", "read_urls"]
 
 _JSON_KEYS = ("label", "cls", "class", "labels", "classes")
 _BLOCK = tarfile.BLOCKSIZE
@@ -99,7 +99,7 @@ def _read_shard(file: Path) -> Listing:
 def _indexed(file: Path, size: int, _changed_ns: int) -> Listing:
     images: dict[str, Member] = {}
     sidecars: dict[str, dict[str, Member]] = {}
-    for member in _members(file, size):
+    for member in members(file, size):
         key, suffix = _key(member.name)
         if is_image(member.name):
             if key in images:
@@ -124,7 +124,7 @@ def _key(name: str) -> tuple[str, str]:
     return str(path.parent / path.name.split(".", 1)[0]), path.suffix.lower()
 
 
-def _members(file: Path, size: int) -> Iterator[Member]:
+def members(file: Path, size: int) -> Iterator[Member]:
     """Where each file in a tar file lies.
 
     Raises:

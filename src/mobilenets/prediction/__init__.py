@@ -4,7 +4,7 @@ from mobilenets.prediction.coco import to_coco
 from mobilenets.prediction.evaluate import Evaluation, Scored, evaluate, evaluate_labelled, evaluate_samples, score
 from mobilenets.prediction.found import Detection, Prediction, Region
 from mobilenets.prediction.mistakes import WorstMistakes, confusion
-from mobilenets.prediction.predict import predict, predict_files
+from mobilenets.prediction.predict import predict, predict_files, predict_stream
 from mobilenets.prediction.predictor import Predictor, open_model
 from mobilenets.prediction.region_mistakes import BoxMistakes, MaskMistakes
 from mobilenets.prediction.scoring import DetectionEvaluation, SegmentationEvaluation, evaluate_boxes, evaluate_masks
@@ -33,6 +33,7 @@ __all__ = [
     "open_model",
     "predict",
     "predict_files",
+    "predict_stream",
     "predict_videos",
     "score",
     "to_coco",

@@ -251,6 +251,18 @@ def open_auto(
     precision: str | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Session:
+    """The session of `choose_for`."""
+    return choose_for(model, files, threads=threads, precision=precision, note=note)[1]
+
+
+def choose_for(
+    model: object,
+    files: Callable[[Session], Sequence[Source]],
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
+    note: Callable[[str], None] | None = None,
+) -> tuple[Choice, Session]:
     """`choose` by a user's own images: the first sixteen that can be read, and generated scenes where those are few.
 
     Args:
@@ -279,4 +291,4 @@ def open_auto(
     for seed in range(LEAST - len(images)):
         drawn = decode.as_channels(scenes.scene(seed, size=contract.resolution).image, contract.channels)
         images.append(decode.resize_crop(drawn, contract))
-    return choose(path, np.stack(images), threads=threads, note=note)[1]
+    return choose(path, np.stack(images), threads=threads, note=note)

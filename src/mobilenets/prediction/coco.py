@@ -15,9 +15,11 @@ def to_coco(found: Sequence[Prediction]) -> dict[str, Any]:
     from 1, as COCO's are; a segmenter's are the values of its mask. Categories are those that were found. An image
     that cannot be read has an `error` and no size.
     """
-    images = [_image(i, each) for i, each in enumerate(found, 1)]
+    images = [image_entry(i, each) for i, each in enumerate(found, 1)]
     annotations: list[dict[str, Any]] = [
-        {"image_id": i, "file_name": str(each.path)} | part for i, each in enumerate(found, 1) for part in _parts(each)
+        {"image_id": i, "file_name": each.name} | part
+        for i, each in enumerate(found, 1)
+        for part in annotations_of(each)
     ]
     names: dict[int, str] = {each["category_id"]: each["category_name"] for each in annotations}
     return {
@@ -27,14 +29,16 @@ def to_coco(found: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _image(number: int, found: Prediction) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": number, "file_name": str(found.path)}
+def image_entry(number: int, found: Prediction) -> dict[str, Any]:
+    """An entry of COCO's `images`."""
+    told: dict[str, Any] = {"id": number, "file_name": found.name}
     if found.size is not None:
         told |= {"width": found.size[0], "height": found.size[1]}
     return told | ({} if found.error is None else {"error": found.error})
 
 
-def _parts(found: Prediction) -> list[dict[str, Any]]:
+def annotations_of(found: Prediction) -> list[dict[str, Any]]:
+    """An image's entries of COCO's `annotations`, without their own number and the image's."""
     size = found.size or (0, 0)
     return [_detection(each) for each in found.detections or ()] + [_region(each, size) for each in found.regions or ()]
 

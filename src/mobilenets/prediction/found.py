@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_ADDRESS = re.compile(r"^(https?):/+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Prediction:
         size: width and height of the upright image, in pixels, where boxes or a mask were asked for.
         detections: the objects, best score first; None of a model that gives no boxes.
         regions: the classes of the pixels, most pixels first; None of a model that gives no mask.
+        features: what the network makes of the image at a node that was asked for; None where none was.
     """
 
     path: Path
@@ -78,13 +82,21 @@ class Prediction:
     size: tuple[int, int] | None = None
     detections: tuple[Detection, ...] | None = None
     regions: tuple[Region, ...] | None = None
+    features: tuple[float, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file as it was named: a path has lost one of the two slashes of a web address."""
+        return _ADDRESS.sub(r"\1://", str(self.path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; see `coco` for COCO's form."""
+        features: dict[str, Any] = {} if self.features is None else {"features": list(self.features)}
         if self.detections is None and self.regions is None:
             top = [{"label": label, "score": score} for label, score in self.top]
-            return {"path": str(self.path), "label": self.label, "score": self.score, "top": top, "error": self.error}
-        told: dict[str, Any] = {"path": str(self.path), "size": None if self.size is None else list(self.size)}
+            told: dict[str, Any] = {"path": self.name, "label": self.label, "score": self.score, "top": top}
+            return told | features | {"error": self.error}
+        told = {"path": self.name, "size": None if self.size is None else list(self.size)} | features
         if self.detections is not None:
             told["detections"] = [each.to_dict() for each in self.detections]
         if self.regions is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -35,6 +36,38 @@ def batch_of(task: Task) -> int:
             return 4
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture of a camera: a source that needs no decoding.
+
+    Attributes:
+        camera: where it comes from.
+        number: counted from 0.
+        picture: upright, uint8 h w 3.
+    """
+
+    camera: str
+    number: int
+    picture: Pixels = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its number."""
+        return str(self.number)
+
+    @property
+    def suffix(self) -> str:
+        """None: it has no encoding."""
+        return ""
+
+    def read_bytes(self) -> bytes:
+        """The pixels, row by row."""
+        return self.picture.tobytes()
+
+    def __str__(self) -> str:
+        return f"{self.camera}/{self.number}"
+
+
 class Seen(NamedTuple):
     """An image as the network sees it and as people do.
 
@@ -55,13 +88,30 @@ def seen(picture: Pixels, preprocessing: Preprocessing, *, keep: bool = False) -
     return Seen(decode.resize_crop(picture, preprocessing), (width, height), picture if keep else None)
 
 
-def load_seen(path: Source, preprocessing: Preprocessing, *, keep: bool) -> Seen:
-    """Decode an image.
+def load_seen(path: Source, preprocessing: Preprocessing, *, task: Task, keep: bool = False) -> Seen:
+    """Decode an image as a network sees it. Big JPEGs are decoded smaller, to twice what the network takes or more.
+
+    On photos of 12 megapixels that is three times as fast, and the pixels differ by less than the quality of most
+    JPEGs does.
+
+    Args:
+        path: the image.
+        preprocessing: how it becomes the input.
+        task: boxes and masks need the image's own size.
+        keep: keep the image itself, whole.
 
     Raises:
         DataError: it cannot be read.
     """
-    return seen(decode.decode(path, channels=preprocessing.channels), preprocessing, keep=keep)
+    if isinstance(path, Frame):
+        return seen(decode.as_channels(path.picture, preprocessing.channels), preprocessing, keep=keep)
+    if keep:
+        return seen(decode.decode(path, channels=preprocessing.channels), preprocessing, keep=True)
+    picture = decode.decode(path, at_least_px=2 * preprocessing.short_side, channels=preprocessing.channels)
+    looked = seen(picture, preprocessing)
+    if task in ("classify", "multi-label"):
+        return looked
+    return looked._replace(size=decode.upright_size(path))
 
 
 def batches(

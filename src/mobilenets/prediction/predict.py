@@ -1,21 +1,29 @@
-"""Image files to labels, boxes or masks."""
+"""Images to labels, boxes or masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mobilenets.data import decode
 from mobilenets.data.sources import Source
-from mobilenets.prediction.asking import LIKELY, asking, unreadable
-from mobilenets.prediction.auto import open_auto, wants_auto
+from mobilenets.prediction.asking import LIKELY, asking, check_asked
 from mobilenets.prediction.drawn import Drawn
 from mobilenets.prediction.found import Prediction
-from mobilenets.prediction.loading import BATCH, Seen, batch_of, batches, load_seen, loaded_batches
-from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.prediction.inputs import sources_of
+from mobilenets.prediction.loading import BATCH, loaded_batches
+from mobilenets.prediction.pipeline import through
+from mobilenets.prediction.predictor import Predictor
+from mobilenets.prediction.sessions import Opened, already_open, open_for_many
 
-__all__ = ["BATCH", "LIKELY", "Prediction", "loaded_batches", "predict", "predict_files"]
+__all__ = ["BATCH", "LIKELY", "Prediction", "loaded_batches", "predict", "predict_files", "predict_stream"]
+
+SAMPLE = 64
+"""First images that may be looked at to choose a runtime."""
+
+Progress = Callable[[int, int], None]
 
 
 def predict(
@@ -28,18 +36,18 @@ def predict(
     threads: int | None = None,
     runtime: str | None = None,
     precision: str | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
     """What a model says of image files: classes, boxes or masks.
 
     Args:
         model: a checkpoint, an exported file, or a model in memory.
-        paths: files, folders (searched through) or globs.
+        paths: files, folders (searched through) or globs; see `sources_of` for what else.
         top: classes listed for each file, 5 unless given; of a detector the boxes, 100 unless given.
         score: least score of a box that is listed, 0.5 unless given.
         draw: folder for the pictures with what was found drawn on them.
-        threads: processors to use; None takes all.
+        threads: processors to use; None takes all that are allowed.
         runtime: of an exported file; None takes the format's own; `auto` measures, see `auto.choose`. A bundle's folder
             is always measured.
         precision: of float arithmetic in an exported file; None is fp32.
@@ -50,12 +58,79 @@ def predict(
         MisuseError: no such model or path, a folder without images, a `top` or `score` out of range, or a picture that
             would be written over an image. A file that cannot be read is no error: its prediction says why.
     """
-    chosen = wants_auto(model, runtime)
-    predictor = None if chosen else open_model(model, threads=threads, runtime=runtime, precision=precision)
-    files = decode.find_images([paths] if isinstance(paths, str | Path) else paths)
-    if predictor is None:
-        predictor = open_auto(model, lambda _: files, threads=threads, precision=precision, note=on_note)
-    return predict_files(predictor, files, top=top, score=score, draw=draw, on_progress=on_progress)
+    names = [paths] if isinstance(paths, str | Path) else paths
+    files: list[Source] = []
+
+    def sample() -> Sequence[Source]:
+        files.extend(sources_of(names))
+        return files
+
+    opened = open_for_many(model, sample, threads=threads, runtime=runtime, precision=precision, note=on_note)
+    return _all(opened, files or sample(), top, score, draw, on_progress)
+
+
+def predict_stream(
+    model: Any,
+    paths: str | Path | Iterable[str | Path],
+    *,
+    top: int | None = None,
+    score: float | None = None,
+    draw: str | Path | None = None,
+    features: str | None = None,
+    threads: int | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Iterator[Prediction]:
+    """`predict` of any number of images, one after the other, in bounded memory.
+
+    What is wrong with the request is told at once, before the first prediction is asked for.
+
+    Args:
+        model: see `predict`.
+        paths: see `sources_of`.
+        top: see `predict`.
+        score: see `predict`.
+        draw: see `predict`; all names are listed first, since the pictures' folders depend on them.
+        features: a node whose values are wanted, too, such as `row16.conv`; see `features.open_featured`.
+        threads: see `predict`.
+        runtime: see `predict`.
+        precision: see `predict`.
+        on_note: told which runtime was chosen, and how the processors share the work.
+    """
+    opened, sources = open_with(
+        model, sources_of([paths] if isinstance(paths, str | Path) else paths), features=features, threads=threads,
+        runtime=runtime, precision=precision, on_note=on_note,
+    )  # fmt: skip
+    check_asked(opened.first.task, top, score)
+    drawn = None
+    if draw is not None:
+        listed = list(sources)
+        drawn, sources = drawing(listed, draw), iter(listed)
+    return through(sources, opened, partial(asking, top=top, score=score), drawn=drawn, on_plan=on_note)
+
+
+def open_with(
+    model: Any,
+    sources: Iterator[Source],
+    *,
+    features: str | None = None,
+    threads: int | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> tuple[Opened, Iterator[Source]]:
+    """A model, and all its images: the first ones may have been looked at."""
+    first: list[Source] = []
+
+    def sample() -> Sequence[Source]:
+        first.extend(itertools.islice(sources, SAMPLE))
+        return first
+
+    opened = open_for_many(
+        model, sample, features=features, threads=threads, runtime=runtime, precision=precision, note=on_note
+    )
+    return opened, itertools.chain(first, sources)
 
 
 def predict_files(
@@ -65,22 +140,30 @@ def predict_files(
     top: int | None = None,
     score: float | None = None,
     draw: str | Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[Prediction]:
     """`predict` of an opened model and files that are known."""
-    ask = asking(predictor, top, score)
-    drawn = None if draw is None else Drawn(files, Path(draw))
+    return _all(already_open(predictor), files, top, score, draw, on_progress)
+
+
+def _all(
+    opened: Opened,
+    files: Sequence[Source],
+    top: int | None,
+    score: float | None,
+    draw: str | Path | None,
+    on_progress: Progress | None,
+) -> list[Prediction]:
+    check_asked(opened.first.task, top, score)
+    drawn = None if draw is None else drawing(files, draw)
     found: list[Prediction] = []
-
-    def load(path: Source) -> Seen:
-        return load_seen(path, predictor.preprocessing, keep=drawn is not None)
-
-    for part, images, errors in batches(files, load, batch_of(predictor.task)):
-        readable = [path for path in part if path not in errors]
-        told = iter(ask(readable, images) if images else [])
-        found += [unreadable(path, errors[path], predictor.task) if path in errors else next(told) for path in part]
-        if drawn is not None:
-            drawn.write([each for each in found[-len(part) :] if each.error is None], images)
+    for each in through(files, opened, partial(asking, top=top, score=score), drawn=drawn):
+        found.append(each)
         if on_progress is not None:
             on_progress(len(found), len(files))
     return found
+
+
+def drawing(sources: Sequence[Source], folder: str | Path) -> Drawn:
+    """What draws on images, in a folder."""
+    return Drawn([Path(str(source)) for source in sources], Path(folder))

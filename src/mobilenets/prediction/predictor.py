@@ -35,7 +35,7 @@ class Predictor(Protocol):
         ...
 
 
-class _Checkpoint:
+class Checkpoint:
     """A PyTorch model as a `Predictor`."""
 
     def __init__(self, model: Any, threads: int) -> None:
@@ -49,6 +49,7 @@ class _Checkpoint:
         self.metadata: Mapping[str, str] = metadata(model.network, self.preprocessing, self.classes, self.task)
 
     def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Outputs by name of uint8 images (n, h, w, c)."""
         import torch
 
         from mobilenets.model import AnchorOutputs, evaluating, normalise
@@ -59,7 +60,24 @@ class _Checkpoint:
                 return {"boxes": given.boxes.numpy(), "scores": self.model.probabilities(given.classes).numpy()}
             return {PROBABILITIES: self.model.probabilities(given).numpy()}
 
+    def nodes(self) -> list[str]:
+        """Names of the network's nodes, in the order in which they run."""
+        return [node.name for node in self.model.nodes]
+
+    def values(self, images: NDArray[np.uint8], node: str) -> NDArray[Any]:
+        """A node's values for uint8 images (n, h, w, c)."""
+        import torch
+
+        from mobilenets.model import evaluating, normalise
+
+        with evaluating(self.model), torch.inference_mode():
+            found: NDArray[Any] = self.model.taps(normalise(torch.from_numpy(images), self.preprocessing), [node])[
+                node
+            ].numpy()
+        return found
+
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities (n, classes) of uint8 images (n, h, w, c)."""
         probabilities: NDArray[np.float32] = self.outputs(images)[PROBABILITIES]
         return probabilities
 
@@ -86,14 +104,14 @@ def open_model(
     if (runtime or precision) and Path(str(model)).suffix.lower() not in SUFFIXES:
         raise MisuseError(f"a runtime and its precision are for exported files ({', '.join(SUFFIXES)}), not {model}.")
     if not isinstance(model, str | Path):
-        return _Checkpoint(model, threads)
+        return Checkpoint(model, threads)
     suffix = Path(model).suffix.lower()
     if suffix in SUFFIXES:
         return open_artifact(model, threads=threads, runtime=runtime, precision=precision)
     if suffix in {".safetensors", ".pth", ".pt", ".pkl", ".ckpt"}:
         from mobilenets.model import load
 
-        return _Checkpoint(load(model), threads)
+        return Checkpoint(load(model).eval(), threads)
     known = ", ".join([".safetensors", *SUFFIXES])
     what = "no such file" if not Path(model).exists() else "not a model"
     raise MisuseError(f"{what}: {model}. Expected a checkpoint or an exported file ({known}).")

@@ -101,7 +101,7 @@ def predict_videos(
         MisuseError: no such model, or a video that would be written over one of those that are read. A video that
             cannot be read is no error: its entry says why.
     """
-    _av()
+    pyav()
     sources = [Path(path) for path in paths]
     targets = [Path(draw) / (path.name if path.suffix == ".mp4" else f"{path.name}.mp4") for path in sources]
     _check(sources, targets)
@@ -126,7 +126,7 @@ def draw_video(predictor: Predictor, ask: Ask, path: Path, target: Path, *, on_p
     Raises:
         DataError: it is no video, or is damaged.
     """
-    av = _av()
+    av = pyav()
     started, done = time.perf_counter(), 0
     names = [(i, name) for i, name in enumerate(names_of(predictor)) if name.lower() != BACKGROUND]
     with replacing(target) as temporary, _opened(path) as source, av.open(str(temporary), "w", format="mp4") as made:
@@ -134,7 +134,7 @@ def draw_video(predictor: Predictor, ask: Ask, path: Path, target: Path, *, on_p
         writer = _Writer(made, stream)
         total = stream.frames or None
         for frame in _frames(source, stream, path):
-            picture = _upright(frame)
+            picture = frame_pixels(frame)
             looked = seen(decode.as_channels(picture, predictor.preprocessing.channels), predictor.preprocessing)
             image = annotated(picture, ask([path], [looked])[0], legend=names)
             writer.write(np.asarray(image), frame.pts)
@@ -158,7 +158,7 @@ class _Writer:
 
     def write(self, picture: NDArray[np.uint8], at: int | None) -> None:
         """Encode a picture (h, w, 3); an odd last row or column is cut, which H.264 cannot have."""
-        av = _av()
+        av = pyav()
         height, width = (side // 2 * 2 for side in picture.shape[:2])
         if self._stream is None:
             self._stream = self._start(width, height)
@@ -172,7 +172,7 @@ class _Writer:
         self._made.mux(self._stream.encode())
 
     def _start(self, width: int, height: int) -> Any:
-        codec = "libx264" if "libx264" in _av().codec.codecs_available else "mpeg4"
+        codec = "libx264" if "libx264" in pyav().codec.codecs_available else "mpeg4"
         stream = self._made.add_stream(codec, rate=self._source.average_rate or 25)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = self._source.time_base or Fraction(1, 25)
@@ -182,7 +182,7 @@ class _Writer:
 def _frames(source: Any, stream: Any, path: Path) -> Iterator[Any]:
     try:
         yield from source.decode(stream)
-    except _av().FFmpegError as error:
+    except pyav().FFmpegError as error:
         raise DataError(f"{path}: the video is damaged: {error}.") from error
 
 
@@ -192,7 +192,7 @@ def _opened(path: Path) -> Any:
     Raises:
         DataError: it cannot be read, or has none.
     """
-    av = _av()
+    av = pyav()
     try:
         source = av.open(str(path))
     except (av.FFmpegError, OSError) as error:
@@ -204,7 +204,7 @@ def _opened(path: Path) -> Any:
     return source
 
 
-def _upright(frame: Any) -> NDArray[np.uint8]:
+def frame_pixels(frame: Any) -> NDArray[np.uint8]:
     """A frame as RGB, turned as the camera was held: h w 3."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
 
@@ -221,7 +221,12 @@ def _check(sources: Sequence[Path], targets: Sequence[Path]) -> None:
         raise MisuseError(f"two videos would be written to {twice}: draw them into two folders.")
 
 
-def _av() -> Any:
+def pyav() -> Any:
+    """PyAV.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import av
         import av.codec

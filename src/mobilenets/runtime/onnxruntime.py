@@ -43,7 +43,7 @@ class OnnxRuntimeSession:
     runtime = "onnxruntime"
     batch: int | None
 
-    def __init__(self, session: Any, *, threads: int, where: str) -> None:
+    def __init__(self, session: Any, *, threads: int, where: str, more: tuple[str, ...] = ()) -> None:
         import onnxruntime
 
         self._session = session
@@ -53,14 +53,14 @@ class OnnxRuntimeSession:
         about = Description.of(self.metadata, where)
         self.classes, self.preprocessing, self.task = about.classes, about.preprocessing, about.task
         self.precision = about.precision
-        self._names = about.outputs
+        self._names = tuple(dict.fromkeys((*about.outputs, *more)))
         self.input_name: str = session.get_inputs()[0].name
         first = session.get_inputs()[0].shape[0]
         self.batch = first if isinstance(first, int) else None
 
     @classmethod
-    def open(cls, model: str | Path | bytes, *, threads: int = 1) -> OnnxRuntimeSession:
-        """Load a file, or a serialized model.
+    def open(cls, model: str | Path | bytes, *, threads: int = 1, more: tuple[str, ...] = ()) -> OnnxRuntimeSession:
+        """Load a file, or a serialized model; `more` are outputs that it has besides those of every such file.
 
         Raises:
             MisuseError: no such file.
@@ -78,7 +78,7 @@ class OnnxRuntimeSession:
                 f"{where}: expected an input of uint8 images `n h w c`, got {session.get_inputs()[0].type} "
                 f"{session.get_inputs()[0].shape}. Export the checkpoint with `mobilenets export`."
             )
-        return cls(session, threads=threads, where=where)
+        return cls(session, threads=threads, where=where, more=more)
 
     def run(self, images: Images) -> Probabilities:
         """Class probabilities (n, classes, ...) of uint8 images (n, h, w, c); see `Session`."""
