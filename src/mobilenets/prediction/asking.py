@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mobilenets.errors import MisuseError
 from mobilenets.heads import MOST, Detections, detections_in, masks_in
 from mobilenets.metrics import Task
+from mobilenets.outputs import PROBABILITIES, Outputs
 from mobilenets.prediction.answers import anchors_of
 from mobilenets.prediction.found import Detection, Prediction, named, regions
 from mobilenets.prediction.loading import Seen
@@ -23,6 +24,8 @@ TOP = 5
 
 Ask = Callable[[Sequence[Path], Sequence[Seen]], list[Prediction]]
 """From files and what the network sees of them to what it says."""
+Read = Callable[[Sequence[Path], Sequence[Seen], Outputs], list[Prediction]]
+"""From files, their sizes and the network's outputs to what it says."""
 
 
 def asking(predictor: Predictor, top: int | None = None, score: float | None = None) -> Ask:
@@ -36,7 +39,17 @@ def asking(predictor: Predictor, top: int | None = None, score: float | None = N
     Raises:
         MisuseError: `top` below 1, a score that is no probability, or either for a model without such a thing.
     """
-    _check(predictor.task, top, score)
+    read = reading(predictor, top, score)
+
+    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
+        return read(paths, batch, predictor.outputs(np.stack([each.square for each in batch])))
+
+    return ask
+
+
+def reading(predictor: Predictor, top: int | None = None, score: float | None = None) -> Read:
+    """What reads the outputs of a batch of images; see `asking`."""
+    check_asked(predictor.task, top, score)
     match predictor.task:
         case "classify" | "multi-label":
             return _classes(predictor, top or TOP)
@@ -46,7 +59,8 @@ def asking(predictor: Predictor, top: int | None = None, score: float | None = N
             return _masks(predictor)
 
 
-def _check(task: Task, top: int | None, score: float | None) -> None:
+def check_asked(task: Task, top: int | None, score: float | None) -> None:
+    """Refuse what cannot be asked of a model; see `asking`."""
     if top is not None and top < 1:
         raise MisuseError(f"`top` (={top}) must be at least 1.")
     if score is not None and not 0.0 <= score <= 1.0:
@@ -67,37 +81,34 @@ def unreadable(path: Path, why: str, task: Task) -> Prediction:
     )  # fmt: skip
 
 
-def _stacked(batch: Sequence[Seen]) -> NDArray[np.uint8]:
-    return np.stack([each.square for each in batch])
-
-
-def _classes(predictor: Predictor, top: int) -> Ask:
-    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
-        rows = predictor.run(_stacked(batch))
+def _classes(predictor: Predictor, top: int) -> Read:
+    def read(paths: Sequence[Path], _: Sequence[Seen], outputs: Outputs) -> list[Prediction]:
+        rows = outputs[PROBABILITIES]
         return [_labelled(path, row, predictor, top) for path, row in zip(paths, rows, strict=True)]
 
-    return ask
+    return read
 
 
 def _labelled(path: Path, row: NDArray[np.float32], predictor: Predictor, top: int) -> Prediction:
-    likely = [(named(predictor.classes, i), float(row[i])) for i in np.argsort(-row).tolist()]
-    label = likely[0][0]
-    if predictor.task == "multi-label":
-        label = "|".join(name for name, score in likely if score >= LIKELY)
+    several = predictor.task == "multi-label"
+    shown = max(top, int(np.count_nonzero(row >= LIKELY))) if several else top
+    order = np.argsort(-row, kind="stable")[: max(shown, 1)].tolist()
+    likely = [(named(predictor.classes, i), float(row[i])) for i in order]
+    label = "|".join(name for name, score in likely if score >= LIKELY) if several else likely[0][0]
     return Prediction(path, label, likely[0][1], tuple(likely[:top]))
 
 
-def _boxes(predictor: Predictor, most: int, score: float) -> Ask:
+def _boxes(predictor: Predictor, most: int, score: float) -> Read:
     places = anchors_of(predictor)
 
-    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
-        answers = detections_in(predictor.outputs(_stacked(batch)), places, score=score, most=most)
+    def read(paths: Sequence[Path], batch: Sequence[Seen], outputs: Outputs) -> list[Prediction]:
+        answers = detections_in(outputs, places, score=score, most=most)
         return [
             _detected(path, each.size, answer, predictor.classes)
             for path, each, answer in zip(paths, batch, answers, strict=True)
         ]
 
-    return ask
+    return read
 
 
 def _detected(path: Path, size: tuple[int, int], answer: Detections, classes: tuple[str, ...]) -> Prediction:
@@ -112,12 +123,12 @@ def _detected(path: Path, size: tuple[int, int], answer: Detections, classes: tu
     )  # fmt: skip
 
 
-def _masks(predictor: Predictor) -> Ask:
-    def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
-        masks = masks_in(predictor.outputs(_stacked(batch)), [each.size for each in batch])
+def _masks(predictor: Predictor) -> Read:
+    def read(paths: Sequence[Path], batch: Sequence[Seen], outputs: Outputs) -> list[Prediction]:
+        masks = masks_in(outputs, [each.size for each in batch])
         return [
             Prediction(path, None, None, size=each.size, regions=regions(mask, predictor.classes))
             for path, each, mask in zip(paths, batch, masks, strict=True)
         ]
 
-    return ask
+    return read

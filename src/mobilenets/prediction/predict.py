@@ -73,7 +73,7 @@ def predict_files(
     found: list[Prediction] = []
 
     def load(path: Source) -> Seen:
-        return load_seen(path, predictor.preprocessing, keep=drawn is not None)
+        return load_seen(path, predictor.preprocessing, task=predictor.task, keep=drawn is not None)
 
     for part, images, errors in batches(files, load, batch_of(predictor.task)):
         readable = [path for path in part if path not in errors]
