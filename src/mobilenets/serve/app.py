@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.browser import onnxruntime_web
 from mobilenets.serve import browser
-from mobilenets.serve.bodies import LARGEST_TOP, JsonRequest, discard
+from mobilenets.serve.bodies import LARGEST_TOP, JsonRequest
 from mobilenets.serve.guard import MODEL, Guard
 from mobilenets.serve.models import Model
 from mobilenets.serve.problems import Problem, json_response
@@ -51,6 +51,7 @@ _ANY: dict[int | str, dict[str, Any]] = {
     for status, text in {
         401: "No token, or another one, where the server asks for one.",
         404: "No such model or page.",
+        422: "A damaged image, or values out of range.",
         503: "Stopping, or no answer in time.",
     }.items()
 }
@@ -60,25 +61,32 @@ _PREDICT: dict[int | str, dict[str, Any]] = _ANY | {
         400: "Not JSON, or no multipart form.",
         413: "Too many bytes, pixels or images.",
         415: "Not an image, or a body of another type.",
-        422: "A damaged image, or values out of range.",
         429: "As much under way as may be; see Retry-After.",
     }.items()
 }
 _IMAGE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {"image": {"type": "array", "items": _IMAGE, "minItems": 1}},
+}
+
+
+def _json_schema() -> dict[str, Any]:
+    """Of a JSON request, without references: FastAPI does not know of it."""
+    schema = JsonRequest.model_json_schema()
+    schema["properties"]["images"]["items"] = schema.pop("$defs")["JsonImage"]
+    return schema
+
+
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/octet-stream": {"schema": _IMAGE},
             "image/*": {"schema": _IMAGE},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {"image": {"type": "array", "items": _IMAGE, "minItems": 1}},
-                }
-            },
-            "application/json": {"schema": JsonRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "multipart/form-data": {"schema": _FORM},
+            "application/json": {"schema": _json_schema()},
         },
     }
 }
@@ -99,7 +107,7 @@ def create_app(models: Mapping[str, Model], settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     app.add_middleware(Guard, service=service)
-    _tell_problems(app, settings)
+    _tell_problems(app)
     _health(app, service)
     _models(app, service)
     _predict(app, service)
@@ -107,13 +115,11 @@ def create_app(models: Mapping[str, Model], settings: Settings) -> FastAPI:
     return app
 
 
-def _tell_problems(app: FastAPI, settings: Settings) -> None:
+def _tell_problems(app: FastAPI) -> None:
     """Every error in the same form."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
-        if not await discard(request, settings.max_body_bytes):
-            error.headers["Connection"] = "close"
         return error.response()
 
     @app.exception_handler(HTTPException)

@@ -11,12 +11,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message, Receive
 
 from mobilenets.serve.problems import Problem, busy
 
 LARGEST_TOP = 1000
-DISCARD_S = 1.0
+DROPPING_S = 1.0
 _FORMS = "multipart/form-data with parts named `image`, image/* or application/octet-stream, or application/json"
 
 
@@ -97,20 +98,29 @@ def _too_long(max_bytes: int) -> Problem:
     return Problem(413, f"the request is longer than {max_bytes:,} bytes.", "Send fewer images, or smaller ones.")
 
 
-async def discard(request: Request, most_bytes: int) -> bool:
-    """Read and drop what is left of a body, so that the answer is read before the connection breaks.
+class Body:
+    """What a client still sends of a request's body."""
 
-    True where it ended: the connection may be used again.
-    """
-    left = most_bytes
-    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: it was read before
-        async with asyncio.timeout(DISCARD_S):
-            while left > 0:
-                message = await request.receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return True
-                left -= len(message.get("body", b""))
-    return False
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.ended = receive, False
+
+    async def receive(self) -> Message:
+        """The next message of the connection."""
+        message = await self._receive()
+        self.ended = self.ended or message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def drop(self, most_bytes: int) -> bool:
+        """Read what is left and forget it, so that the client reads the answer before the connection breaks.
+
+        True where the body ended: the connection may be used again.
+        """
+        left = most_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DROPPING_S):
+                while left > 0 and not self.ended:
+                    left -= len((await self.receive()).get("body", b""))
+        return self.ended
 
 
 async def images_in_form(request: Request, stream: AsyncGenerator[bytes, None], max_images: int) -> list[bytes]:

@@ -6,15 +6,16 @@ import hmac
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mobilenets.serve.bodies import discard
+from mobilenets.serve.bodies import Body
 from mobilenets.serve.problems import Problem
 from mobilenets.serve.service import Service
 
 MODEL = "mobilenets.model"
 """Where a request's scope holds the name of the model that it is counted for."""
+LARGEST_HEAD_BYTES = 16_384
+"""Of a request: its address and headers together."""
 
 _OPEN = ("/", "/healthz", "/readyz")
 _POLICY = (
@@ -47,6 +48,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        body = Body(receive)
         status = 500
 
         async def dressed(message: Message) -> None:
@@ -54,16 +56,35 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                if status >= 400 and not await self._drop(scope, body):
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
-            if self._allowed(scope):
-                await self.app(scope, receive, dressed)
+            if (problem := self._refused(scope)) is None:
+                await self.app(scope, body.receive, dressed)
             else:
-                await discard(Request(scope, receive), self.service.settings.max_body_bytes)
-                await _unauthorized().response()(scope, receive, dressed)
+                await problem.response()(scope, body.receive, dressed)
         finally:
             self.service.meters.count(scope.get(MODEL, ""), status)
+
+    async def _drop(self, scope: Scope, body: Body) -> bool:
+        """Read what is left of a refused body, unless it was not sent yet."""
+        if any(name == b"expect" for name, _ in scope["headers"]):
+            return body.ended
+        return await body.drop(self.service.settings.max_body_bytes)
+
+    def _refused(self, scope: Scope) -> Problem | None:
+        size = len(scope["query_string"]) + len(scope["path"]) + sum(len(n) + len(v) for n, v in scope["headers"])
+        if size > LARGEST_HEAD_BYTES:
+            hint = "Send images in the body."
+            return Problem(400, f"address and headers are longer than {LARGEST_HEAD_BYTES:,} bytes.", hint)
+        if self._allowed(scope):
+            return None
+        return Problem(
+            401, "this server asks for a token.", "Send the header Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )  # fmt: skip
 
     def _allowed(self, scope: MutableMapping[str, Any]) -> bool:
         path = scope["path"]
@@ -72,10 +93,3 @@ class Guard:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, token = given.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._expected)
-
-
-def _unauthorized() -> Problem:
-    return Problem(
-        401, "this server asks for a token.", "Send the header Authorization: Bearer TOKEN.",
-        headers={"WWW-Authenticate": "Bearer"},
-    )  # fmt: skip

@@ -13,12 +13,12 @@ import uvicorn
 
 from mobilenets.errors import MisuseError
 from mobilenets.serve.app import create_app
+from mobilenets.serve.guard import LARGEST_HEAD_BYTES
 from mobilenets.serve.models import Model
 from mobilenets.serve.service import Service
 from mobilenets.serve.settings import Settings
 
 KEEP_ALIVE_S = 10
-LARGEST_HEADERS_BYTES = 16_384
 _POLL_S = 0.05
 
 
@@ -88,7 +88,7 @@ def serve(
     app = create_app(models, settings)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none", http="h11",
-        h11_max_incomplete_event_size=LARGEST_HEADERS_BYTES, timeout_keep_alive=KEEP_ALIVE_S,
+        h11_max_incomplete_event_size=LARGEST_HEAD_BYTES, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.timeout_s) + 1, lifespan="on",
     )  # fmt: skip
     host, port = where.getsockname()[:2]
