@@ -1,8 +1,8 @@
 """`mobilenets serve` against a plain FastAPI endpoint: requests a second, p50 and p99 at 1, 8 and 64 clients.
 
-    python -m benchmarks.serve --seconds 60             # both servers by turns
-    python -m benchmarks.serve --distinct 20000         # every answer compared with its image's own
-    python -m benchmarks.serve --memory 100000          # resident memory over so many requests
+python -m benchmarks.serve --seconds 60             # both servers by turns
+python -m benchmarks.serve --distinct 20000         # every answer compared with its image's own
+python -m benchmarks.serve --memory 100000          # resident memory over so many requests
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Load:
     """What some clients saw.
 
     Attributes:
-        taken_ms: of each request, sorted.
+        taken_ms: of each request.
         wall_s: of all of them.
         failed: answers that were not 200.
     """
@@ -57,10 +57,6 @@ class Load:
     def per_s(self) -> float:
         """Requests a second."""
         return len(self.taken_ms) / self.wall_s
-
-    def percentile(self, part: float) -> float:
-        """Milliseconds within which such a part of the requests was answered."""
-        return float(np.percentile(self.taken_ms, part)) if self.taken_ms else float("nan")
 
 
 class Connection:
@@ -93,7 +89,9 @@ class Connection:
 
 def request_of(image: bytes) -> bytes:
     """A multipart request, as browsers and `curl -F` send it."""
-    part = b'--xyz\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    part = (
+        b'--xyz\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    )
     body = part + image + b"\r\n--xyz--\r\n"
     head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=xyz\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -117,7 +115,7 @@ async def load(address: str, requests: Sequence[bytes], clients: int, seconds: f
 
     begun = time.perf_counter()
     await asyncio.gather(*(client(i) for i in range(clients)))
-    return Load(sorted(taken), time.perf_counter() - begun, failed)
+    return Load(taken, time.perf_counter() - begun, failed)
 
 
 @contextmanager
@@ -165,16 +163,20 @@ def drawn(seed: int, size: tuple[int, int] = (200, 150)) -> bytes:
     return file.getvalue()
 
 
+SERVERS = {"mobilenets serve": ours, "plain FastAPI": plain}
+
+
 def compare(model: Path, seconds: float, rounds: int) -> None:
     """Both servers by turns."""
     requests = [request_of(photo) for photo in photos()]
     loads: dict[tuple[str, int], list[Load]] = {}
-    with ours(model) as (_, our), plain(model) as (_, their):
-        for address in (our, their):
+    with contextlib.ExitStack() as stack:
+        addresses = {label: stack.enter_context(server(model))[1] for label, server in SERVERS.items()}
+        for address in addresses.values():
             asyncio.run(load(address, requests, 8, 1.0))  # what is put off until the first requests
         for _ in range(rounds):
             for clients in CLIENTS:
-                for label, address in (("mobilenets serve", our), ("plain FastAPI", their)):
+                for label, address in addresses.items():
                     found = asyncio.run(load(address, requests, clients, seconds / rounds))
                     loads.setdefault((label, clients), []).append(found)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -183,17 +185,28 @@ def compare(model: Path, seconds: float, rounds: int) -> None:
     for column in ("clients", "server", "requests/s", "of the rounds", "p50 ms", "p99 ms", "n", "failed", "ratio"):
         table.add_column(column, justify="left" if column == "server" else "right")
     for clients in CLIENTS:
-        rates = {label: statistics.median(each.per_s for each in loads[label, clients]) for label, c in loads if c == clients}
-        for label, rate in rates.items():
-            found = loads[label, clients]
-            all_ = Load(sorted(ms for each in found for ms in each.taken_ms), sum(each.wall_s for each in found), 0)
-            spread = f"{min(each.per_s for each in found):.1f} to {max(each.per_s for each in found):.1f}"
-            table.add_row(
-                str(clients), label, f"{rate:.1f}", spread, f"{all_.percentile(50):.1f}", f"{all_.percentile(99):.1f}",
-                str(len(all_.taken_ms)), str(sum(each.failed for each in found)), f"{rate / rates['plain FastAPI']:.2f}",
-            )  # fmt: skip
+        slow = middle(loads["plain FastAPI", clients])
+        for label in SERVERS:
+            table.add_row(str(clients), label, *cells(loads[label, clients], slow))
     Console(width=120).print(table)
     print(f"bar: {BAR} times the requests/s at {CLIENTS[-1]} clients")
+
+
+def middle(loads: Sequence[Load]) -> float:
+    """Median requests a second of the rounds."""
+    return statistics.median(each.per_s for each in loads)
+
+
+def cells(loads: Sequence[Load], slow: float) -> list[str]:
+    """Of the rounds of one server at one number of clients; `slow` is what its rate is compared with."""
+    rates = [each.per_s for each in loads]
+    taken = [ms for each in loads for ms in each.taken_ms]
+    p50, p99 = np.percentile(taken, [50, 99])
+    failed = sum(each.failed for each in loads)
+    return [
+        f"{middle(loads):.1f}", f"{min(rates):.1f} to {max(rates):.1f}", f"{p50:.1f}", f"{p99:.1f}",
+        str(len(taken)), str(failed), f"{middle(loads) / slow:.2f}",
+    ]  # fmt: skip
 
 
 def distinct(model: Path, count: int, clients: int = 64) -> None:
@@ -208,7 +221,9 @@ def distinct(model: Path, count: int, clients: int = 64) -> None:
     images = [drawn(i) for i in range(count)]
     expected = []
     for i in range(0, count, 32):
-        seen = [load_seen(Upload("", each), predictor.preprocessing, task=predictor.task) for each in images[i : i + 32]]
+        seen = [
+            load_seen(Upload("", each), predictor.preprocessing, task=predictor.task) for each in images[i : i + 32]
+        ]
         expected += [each.top for each in ask([Path()] * len(seen), seen)]
     wrong: list[int] = []
     answered = 0
@@ -280,7 +295,7 @@ def exported(folder: Path, name: str) -> Path:
     from mobilenets.onnx import to_onnx
 
     model = build(name)
-    classes = [f"class {i}" for i in range(1000)]
+    classes = tuple(f"class {i}" for i in range(1000))
     file = folder / f"{name}.onnx"
     proto = to_onnx(model.network, arrays(model), model.info.preprocessing, classes=classes)
     file.write_bytes(proto.SerializeToString())

@@ -1,4 +1,4 @@
-"""The server that most people write: one image a request, no batching. `python -m benchmarks.serve_plain MODEL.onnx`."""
+"""The server that most people write, without batching: `python -m benchmarks.serve_plain MODEL.onnx`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
 
 import torch
+from serving import Client, Running, running
 
 from making import lively, picture, tiny
 from mobilenets.model import arrays, build, save
@@ -19,7 +20,6 @@ from mobilenets.onnx import to_onnx
 from mobilenets.serve.settings import Settings
 from mobilenets.table import scale
 from mobilenets.zoo import network
-from serving import Client, Running, running
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from serving import Client, Running, running
 
 from mobilenets.prediction import Prediction, open_model, predict
 from mobilenets.serve.settings import Settings
-from serving import Client, Running, running
 
 
 def same(got: dict[str, Any], wanted: Prediction) -> None:
@@ -83,7 +83,10 @@ def test_mixed_wishes_are_answered_from_one_run(files: Any, pictures: list[Path]
     model = open_models([str(files["boxes"])], settings)["boxes"]
     contract = model.first.preprocessing
     seen = [load_seen(each, contract, task="detect") for each in pictures[:4]]
-    batch = [Asked("a", each, top, score) for each, top, score in zip(seen, (1, 3, 1, None), (0.0, 0.0, 0.0, 0.6), strict=True)]
+    batch = [
+        Asked("a", each, top, score)
+        for each, top, score in zip(seen, (1, 3, 1, None), (0.0, 0.0, 0.0, 0.6), strict=True)
+    ]
     told = answering(model, model.first)(batch)
     assert [len(each.detections or ()) for each in told[:3]] == [1, 3, 1]
     for each, picture in zip((told[0], told[2]), (pictures[0], pictures[2]), strict=True):
@@ -146,7 +149,11 @@ def test_what_browsers_are_told(client: Client, files: Any) -> None:
 
     told = client.get("/v1/models/boxes/browser.json").json()
     predictor = open_model(files["boxes"], threads=1)
-    assert told["preprocessing"] == {**predictor.preprocessing.to_dict(), "mean": list(predictor.preprocessing.mean), "std": list(predictor.preprocessing.std)}
+    assert told["preprocessing"] == {
+        **predictor.preprocessing.to_dict(),
+        "mean": list(predictor.preprocessing.mean),
+        "std": list(predictor.preprocessing.std),
+    }
     assert told["outputs"] == ["boxes", "scores"] and told["anchors"] == "anchors.bin" and told["model"] == "model.onnx"
     anchors = np.frombuffer(client.get("/v1/models/boxes/anchors.bin").body, "<f4").reshape(-1, 4)
     np.testing.assert_array_equal(anchors, anchors_of(predictor))

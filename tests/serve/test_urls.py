@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from serving import running
 
 from mobilenets.serve.settings import Settings
 from mobilenets.serve.urls import FetchError, fetch, public
-from serving import running
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,7 @@ def test_a_server_that_may_fetch_still_refuses_itself(files: Any) -> None:
         url = f"http://{server.client.host}/v1/models"
         answer = server.client.post_json("/v1/models/labels:predict", {"images": [{"url": url}]})
         assert (answer.status, answer.code) == (422, "url")
-        assert "image 1: the URL leads to a machine that is not on the public internet" in answer.json()["error"]["message"]
+        assert (
+            "image 1: the URL leads to a machine that is not on the public internet"
+            in answer.json()["error"]["message"]
+        )

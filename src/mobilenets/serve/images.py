@@ -43,8 +43,10 @@ def load(upload: Upload, preprocessing: Preprocessing, task: Task, max_pixels: i
     Raises:
         Problem: 413 too many pixels, 415 not an image, 422 damaged or truncated.
     """
+    jpeg = upload.data.startswith(b"\xff\xd8")
     try:
-        width, height = decode.image_size(upload)
+        # how others are turned may stand behind their pixels; a JPEG's header tells, and it may be decoded smaller
+        width, height = decode.upright_size(upload) if jpeg else decode.image_size(upload)
     except TooManyPixelsError as error:
         raise _too_large(str(error)) from error
     except DataError as error:
@@ -53,12 +55,11 @@ def load(upload: Upload, preprocessing: Preprocessing, task: Task, max_pixels: i
         raise _too_large(f"{upload}: {width}x{height} pixels, limit {max_pixels:,} pixels.")
     try:
         seen = load_seen(upload, preprocessing, task=task)
-        # a JPEG may have been decoded smaller; of others, the header does not tell how they are turned
-        return seen._replace(size=decode.upright_size(upload)) if upload.data[:2] == b"\xff\xd8" else seen
     except TooManyPixelsError as error:
         raise _too_large(str(error)) from error
     except (DataError, MemoryError) as error:
         raise Problem(422, str(error), "Is the file whole? Save the image anew.", code="unreadable") from error
+    return seen._replace(size=(width, height)) if jpeg else seen
 
 
 def _too_large(message: str) -> Problem:
