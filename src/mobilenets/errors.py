@@ -2,6 +2,7 @@
 
     MobileNetsError             exit code 1: the work was well asked for and failed
     ├── DataError               the images or labels cannot be used
+    │   └── TooManyPixelsError  an image is larger than is decoded
     ├── BudgetUnmetError        nothing fits the budget
     ├── DivergedError           a training's loss or gradient left the numbers
     ├── ExportError             a converter cannot write the model
@@ -31,6 +32,10 @@ class MobileNetsError(Exception):
 
 class DataError(MobileNetsError):
     """Images or labels cannot be used."""
+
+
+class TooManyPixelsError(DataError):
+    """An image has more pixels than are decoded."""
 
 
 class BudgetUnmetError(MobileNetsError):

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "search": "Search an architecture for your images and your device: new tables, trained and proven.",
     "adapt": "Make a trained network narrower until it meets a budget on your device (NetAdapt).",
     "check": "Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes.",
+    "serve": "Answer over HTTP what models say of images; with a page to try them.",
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
     "predict": "Label images with a checkpoint or an exported file.",
     "quantize": "int8 that holds its accuracy: techniques tried and scored until one passes.",

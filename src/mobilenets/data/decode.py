@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from mobilenets.data.files import EXTENSIONS, find_images
 from mobilenets.data.orientation import jpeg_orientation, orientation, upright
 from mobilenets.data.sources import Source
-from mobilenets.errors import DataError, MisuseError
+from mobilenets.errors import DataError, MisuseError, TooManyPixelsError
 from mobilenets.preprocessing import Preprocessing
 
 __all__ = [
@@ -187,7 +187,7 @@ def _read(path: Source) -> bytes:
 
 def _check_pixels(path: Source, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise DataError(f"{path}: decompression bomb: {width}x{height} pixels, limit {MAX_PIXELS:,} pixels.")
+        raise TooManyPixelsError(f"{path}: decompression bomb: {width}x{height} pixels, limit {MAX_PIXELS:,} pixels.")
 
 
 def _turbo(data: bytes, path: Source, at_least_px: int = 0) -> Bytes | None:
@@ -225,7 +225,7 @@ def _failure(path: Source, data: bytes, error: Exception) -> DataError:
         return error if str(path) in str(error) else DataError(f"{path}: {error}")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         found = re.search(r"\d+", str(error))
-        return DataError(
+        return TooManyPixelsError(
             f"{path}: decompression bomb: {int(found[0]) if found else '?':,} pixels, limit {MAX_PIXELS:,} pixels."
         )
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC:

@@ -43,8 +43,7 @@ def asking(predictor: Predictor, top: int | None = None, score: float | None = N
     Raises:
         MisuseError: `top` below 1, a score that is no probability, or either for a model without such a thing.
     """
-    check_asked(predictor.task, top, score)
-    read = _reader(predictor, top, score)
+    read = reading(predictor, top, score)
 
     def ask(paths: Sequence[Path], batch: Sequence[Seen]) -> list[Prediction]:
         outputs = predictor.outputs(np.stack([each.square for each in batch]))
@@ -57,7 +56,9 @@ def asking(predictor: Predictor, top: int | None = None, score: float | None = N
     return ask
 
 
-def _reader(predictor: Predictor, top: int | None, score: float | None) -> Read:
+def reading(predictor: Predictor, top: int | None = None, score: float | None = None) -> Read:
+    """What reads the outputs of a batch of images; see `asking`."""
+    check_asked(predictor.task, top, score)
     match predictor.task:
         case "classify" | "multi-label":
             return _classes(predictor, top or TOP)
