@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mobilenets.data.decode import DOWN_FIRST
 from mobilenets.errors import MisuseError
 from mobilenets.exports.loaders.answers import OVERLAP, SURE
-from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
+from mobilenets.exports.loaders.pack import TOLERANCE
 from mobilenets.files import write_text
 from mobilenets.heads import anchors
 from mobilenets.onnx import IMAGE
