@@ -31,7 +31,7 @@ const state = {
   /** @type {Awaited<ReturnType<typeof openCamera>> | null} */ camera: null,
   /** @type {Answer | null} */ answer: null,
   /** @type {OffscreenCanvas | null} */ overlay: null,
-  /** @type {number | null} */ only: null,
+  /** @type {number | null} */ only: null, // which box, or which class of pixels, is shown alone
   able: { server: !isStatic, webgpu: false, wasm: false },
   turn: 0, // answers of former turns are dropped
   spokenAt: 0,
@@ -139,7 +139,6 @@ function choose(file) {
   stopCamera();
   return attempt(async (isLast) => {
     calm();
-    forget();
     if (file.size > LARGEST_BYTES) throw tooLarge(`${Math.round(file.size / 1e6)} MB`);
     const bitmap = await createImageBitmap(file, AS_STORED).catch(() => {
       throw new Trouble(NOT_AN_IMAGE, NOT_AN_IMAGE_HINT);
@@ -149,7 +148,7 @@ function choose(file) {
     state.photo?.bitmap.close();
     state.photo = { blob: file, bitmap, name: file.name || "the photo" };
     $("name").textContent = file.name;
-    paint();
+    forget();
     await look();
   });
 }
@@ -244,8 +243,8 @@ function restyle() {
   $("status").textContent = spoken(answer, least());
 }
 
-function onPick(number) {
-  state.only = state.only === number ? null : number;
+function onPick(key) {
+  state.only = state.only === key ? null : key;
   restyle();
 }
 

@@ -5,7 +5,7 @@
  * @typedef {import("./types.js").Timing} Timing
  */
 import { colour, css } from "./colours.js";
-import { isBackground, percent } from "./picture.js";
+import { isBackground, percent, spaced } from "./picture.js";
 
 const MOST = 20; // lines of boxes
 
@@ -16,17 +16,17 @@ const MOST = 20; // lines of boxes
  * @param {number} least score of boxes that are shown
  */
 export function headline({ top, detections, regions }, least) {
-  if (top) return `${top[0].label}`;
+  if (top) return spaced(top[0].label);
   if (detections) return counted(detections.filter(({ score }) => score >= least));
   const seen = regions.filter(({ label }) => !isBackground(label));
-  return seen.length ? seen.map(({ label }) => label).slice(0, 3).join(", ") : "Nothing but background";
+  return seen.length ? seen.map(({ label }) => spaced(label)).slice(0, 3).join(", ") : "Nothing but background";
 }
 
-/** `2 dog, 1 cat` */
+/** `2 × dog, cat` */
 function counted(detections) {
   if (!detections.length) return "Nothing found";
   const counts = new Map();
-  for (const { label } of detections) counts.set(label, (counts.get(label) ?? 0) + 1);
+  for (const label of detections.map((one) => spaced(one.label))) counts.set(label, (counts.get(label) ?? 0) + 1);
   const parts = [...counts].map(([label, count]) => (count > 1 ? `${count} × ${label}` : label));
   return parts.length > 4 ? `${parts.slice(0, 4).join(", ")} and more` : parts.join(", ");
 }
@@ -39,8 +39,8 @@ function counted(detections) {
  */
 export function spoken(answer, least) {
   const { top, regions } = answer;
-  if (top) return `Most likely: ${top.map(({ label, score }) => `${label} ${percent(score)}`).join(", ")}`;
-  if (regions) return `In the picture: ${regions.map(({ label, part }) => `${label} ${percent(part)}`).join(", ")}`;
+  if (top) return `Most likely: ${top.map(({ label, score }) => `${spaced(label)} ${percent(score)}`).join(", ")}`;
+  if (regions) return `In the picture: ${regions.map(({ label, part }) => `${spaced(label)} ${percent(part)}`).join(", ")}`;
   return `Found: ${headline(answer, least)}`;
 }
 
@@ -49,20 +49,20 @@ export function spoken(answer, least) {
  *
  * @param {HTMLElement} place
  * @param {Answer | null} answer
- * @param {{ least: number, only: number | null, onPick: (number: number) => void }} look
+ * @param {{ least: number, only: number | null, onPick: (key: number) => void }} look
  */
 export function show(place, answer, look) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.at : undefined;
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   place.replaceChildren(...(answer ? [list(answer, look)] : []));
-  if (focused) place.querySelector(`[data-at="${focused}"]`)?.focus();
+  if (focused) place.querySelector(`[data-key="${focused}"]`)?.focus();
 }
 
 function list({ top, detections, regions }, look) {
   if (top) return element("ol", { className: "list" }, top.map(bar));
   const items = detections
-    ? detections.filter(({ score }) => score >= look.least).map(({ label, number, score }) => [label, number, score])
-    : regions.map(({ label, number, part }) => [label, number, part]);
-  return element("ul", { className: "list tight" }, items.slice(0, MOST).map((item, at) => pick(item, at, look)));
+    ? detections.map((one, key) => ({ ...one, key, share: one.score })).filter(({ share }) => share >= look.least)
+    : regions.map((one) => ({ ...one, key: one.number, share: one.part }));
+  return element("ul", { className: "list tight" }, items.slice(0, MOST).map((item) => pick(item, look)));
 }
 
 function bar({ label, score }) {
@@ -71,20 +71,20 @@ function bar({ label, score }) {
   const track = element("div", { className: "track" }, [fill]);
   track.setAttribute("aria-hidden", "true"); // the figure beside it says the same
   return element("li", { className: "one" }, [
-    element("b", { textContent: label }), element("span", { className: "share", textContent: percent(score) }), track,
+    element("b", { textContent: spaced(label) }), element("span", { className: "share", textContent: percent(score) }), track,
   ]);
 }
 
-/** A class that was found: pressed, it is shown alone. */
-function pick([label, number, share], at, { only, onPick }) {
+/** A box, or a class of pixels: pressed, it is shown alone. */
+function pick({ label, number, share, key }, { only, onPick }) {
   const swatch = element("span", { className: "swatch" });
   if (!isBackground(label)) swatch.style.background = css(colour(number));
-  const button = element("button", { type: "button", className: "button pick", title: `show ${label} alone` }, [
-    swatch, element("span", { textContent: label }), element("span", { className: "share", textContent: percent(share) }),
+  const button = element("button", { type: "button", className: "button pick", title: `show ${spaced(label)} alone` }, [
+    swatch, element("span", { textContent: spaced(label) }), element("span", { className: "share", textContent: percent(share) }),
   ]);
-  button.dataset.at = String(at);
-  button.setAttribute("aria-pressed", String(only === number));
-  button.onclick = () => onPick(number);
+  button.dataset.key = String(key);
+  button.setAttribute("aria-pressed", String(only === key));
+  button.onclick = () => onPick(key);
   return element("li", {}, [button]);
 }
 
