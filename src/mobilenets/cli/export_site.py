@@ -25,7 +25,9 @@ def is_site(formats: str | None) -> bool:
     return names == [WEB]
 
 
-def export_site(models: Sequence[Path], out: Path | None, precision: Any, options: dict[str, Any], *, json: bool) -> int:
+def export_site(
+    models: Sequence[Path], out: Path | None, precision: Any, options: dict[str, Any], *, json: bool
+) -> int:
     """Write a site; checkpoints are exported to ONNX first, and proven."""
     from mobilenets.files import run_folder
     from mobilenets.web import write_site

@@ -32,9 +32,7 @@ def runtime_files() -> dict[str, Path]:
     folder = onnxruntime_web("the web page")
     found = {name: folder / name for name in _RUNTIME}
     if missing := [name for name, path in found.items() if not path.is_file()]:
-        raise MisuseError(
-            f"the web page needs onnxruntime-web {ORT_WEB_VERSION}: {folder} lacks {', '.join(missing)}."
-        )
+        raise MisuseError(f"the web page needs onnxruntime-web {ORT_WEB_VERSION}: {folder} lacks {', '.join(missing)}.")
     return found | _licences()
 
 

@@ -85,7 +85,9 @@ def _write_page(folder: Path) -> None:
     static = page.replace(_MODE.format("server"), _MODE.format("static"))
     assert static != page, "the page says where its models are"
     (folder / "index.html").write_text(static, encoding="utf-8")
-    _copy({file.name: file for file in PAGE.iterdir() if file.is_file() and file.name != "index.html"}, folder / "static")
+    _copy(
+        {file.name: file for file in PAGE.iterdir() if file.is_file() and file.name != "index.html"}, folder / "static"
+    )
 
 
 def _write_model(path: Path, name: str, folder: Path) -> dict[str, Any]:

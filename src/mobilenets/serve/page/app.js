@@ -26,6 +26,7 @@ const state = {
   /** @type {Model | null} */ model: null,
   /** @type {Where} */ where: "server",
   /** @type {Backend | null} */ backend: null,
+  /** @type {Where | null} */ backendAt: null, // where it runs: other models there have the same one
   ready: Promise.resolve(), // the backend holds the model
   /** @type {{ blob: Blob, bitmap: ImageBitmap, name: string } | null} */ photo: null,
   /** @type {Awaited<ReturnType<typeof openCamera>> | null} */ camera: null,
@@ -106,12 +107,15 @@ function changed() {
 
 /** Opens a model; what the GPU cannot run, the processor does. */
 async function prepare(model, where) {
-  state.backend?.close();
-  const backend = (state.backend = where === "server" ? serverBackend(headers) : browserBackend(where, headers));
+  if (state.backendAt !== where) {
+    state.backend?.close();
+    state.backend = where === "server" ? serverBackend(headers) : browserBackend(where, headers);
+    state.backendAt = where;
+  }
   try {
-    await backend.open(model);
+    await state.backend.open(model);
   } catch (error) {
-    if (where !== "webgpu" || state.backend !== backend) throw error;
+    if (where !== "webgpu" || state.backendAt !== where) throw error;
     Object.assign(state, { where: "wasm", able: { ...state.able, webgpu: false } });
     offerPlaces();
     await prepare(model, "wasm");
