@@ -31,7 +31,8 @@ ASK = """async ([name, photo]) => {
   if (window.opened !== name) await backend.open(model);
   window.opened = name;
   const answer = await backend.ask(model, await (await fetch(photo)).blob());
-  if (answer.mask) answer.mask.data = Array.from(answer.mask.data, (number) => String.fromCharCode(48 + number)).join("");
+  const text = (data) => Array.from(data, (number) => String.fromCharCode(48 + number)).join("");
+  if (answer.mask) answer.mask.data = text(answer.mask.data);
   return answer;
 }"""
 DRAWN = """() => {
@@ -243,7 +244,8 @@ def test_a_host_that_is_gone(page: Any) -> None:
 def test_photos_that_are_dropped_and_pasted(page: Any, photo: Path) -> None:
     give = """([bytes, kind, field]) => {
       const carried = new DataTransfer();
-      carried.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt())], `${kind}.png`, { type: "image/png" }));
+      const data = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt());
+      carried.items.add(new File([data], `${kind}.png`, { type: "image/png" }));
       document.body.dispatchEvent(Object.assign(new (kind === "drop" ? DragEvent : ClipboardEvent)(
         kind, { bubbles: true, cancelable: true, [field]: carried })));
     }"""
