@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from making import lively, tiny
+from making import lively, picture, tiny
 from mobilenets.errors import MisuseError
 from mobilenets.exports import Postprocess, write
 from mobilenets.model import build
@@ -17,6 +20,9 @@ from mobilenets.table import scale
 from mobilenets.web import runtime_files, write_site
 from mobilenets.zoo import INDEX, network
 
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)  # fmt: skip
 CLASSES = ("cat", "dog", "snowy_owl", "fox", "hen", "newt")
 OBJECTS = ("cat", "dog", "owl")
 SURFACES = ("background", "road", "tree", "sky")
@@ -72,3 +78,20 @@ def host(files: dict[str, Path], runtime: None, tmp_path_factory: pytest.TempPat
     names = ("small", "other", "boxes", "raw_boxes", "masks", "raw_masks")
     write_site([files[name] for name in names], folder / "deep" / "er")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("Chromium is not installed: the page is not looked at in a real browser")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return picture(tmp_path_factory.mktemp("photo") / "scene.png", seed=3)

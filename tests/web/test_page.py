@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from visiting import answered, choose, drawn, look, trouble
 
 from browser import served
-from making import picture
 from mobilenets.heads import iou
 from mobilenets.prediction import predict
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-)  # fmt: skip
 ASK = """async ([name, photo]) => {
   const { browserBackend } = await import(new URL("static/browser.js", document.baseURI).href);
   const { listModels } = await import(new URL("static/models.js", document.baseURI).href);
@@ -35,22 +30,6 @@ ASK = """async ([name, photo]) => {
   if (answer.mask) answer.mask.data = text(answer.mask.data);
   return answer;
 }"""
-DRAWN = """() => {
-  const { width, height } = document.getElementById("picture");
-  const { data } = document.getElementById("picture").getContext("2d").getImageData(0, 0, width, height);
-  return new Uint32Array(data.buffer).reduce((sum, value) => (sum * 31 + value) | 0, 0);
-}"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("Chromium is not installed: the page is not looked at in a real browser")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -84,35 +63,6 @@ def page(window: Any) -> Iterator[Any]:
         choose(window, "small")
     yield window
     window.unroute_all()
-
-
-def answered(page: Any) -> None:
-    page.wait_for_selector("#times dd", timeout=60_000)
-
-
-def look(page: Any, photo: Path) -> None:
-    """Another photo, until its answer is there."""
-    page.evaluate("document.getElementById('times').replaceChildren()")
-    page.set_input_files("#file", photo)
-    answered(page)
-
-
-def choose(page: Any, model: str) -> None:
-    """Another model, until its answer about the photo is there."""
-    page.select_option("#model", model)  # the answer before is gone at once
-    if page.inner_text("#name") and page.is_visible("#picture"):
-        answered(page)
-
-
-def drawn(page: Any) -> int:
-    """A checksum of the picture's pixels."""
-    found: int = page.evaluate(DRAWN)
-    return found
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return picture(tmp_path_factory.mktemp("photo") / "scene.png", seed=3)
 
 
 def test_a_photo_is_answered_soon(page: Any, photo: Path, files: dict[str, Path]) -> None:
@@ -189,12 +139,6 @@ def test_the_camera_is_followed_until_it_is_stopped(page: Any) -> None:
     page.wait_for_timeout(100)
     assert drawn(page) == still
     assert page.inner_text("#camera") == "Use the camera"
-
-
-def trouble(page: Any) -> str:
-    page.wait_for_selector("#trouble", state="visible", timeout=30_000)
-    text: str = page.inner_text("#trouble")
-    return text.replace("\n", " ")
 
 
 def test_a_file_that_is_no_image(page: Any, photo: Path) -> None:
