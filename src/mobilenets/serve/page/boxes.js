@@ -1,7 +1,10 @@
 /**
  * A detector's outputs to boxes.
  *
- * @typedef {{ box: number[], score: number, class: number }} Found `box`: x0 y0 x1 y1 in parts of width and height
+ * @typedef {object} Found
+ * @property {number[]} box x0 y0 x1 y1 in parts of width and height
+ * @property {number} score
+ * @property {number} class
  */
 
 const CANDIDATES = 400; // pairs of anchor and class that are looked at, the best ones
@@ -11,7 +14,7 @@ const SIZE = 5;
 /**
  * What a file with suppression inside gives, best first; what comes behind `count` is zeros.
  *
- * @param {Record<string, { data: any }>} outputs
+ * @param {Record<string, any>} outputs tensors by name
  * @returns {Found[]}
  */
 export function found({ boxes, scores, classes, count }) {
@@ -25,9 +28,9 @@ export function found({ boxes, scores, classes, count }) {
 /**
  * Raw outputs decoded and suppressed, best first: each stays unless a better one of its class overlaps it.
  *
- * @param {Record<string, { data: any, dims: readonly number[] }>} outputs
+ * @param {Record<string, any>} outputs tensors by name
  * @param {Float32Array} anchors centre x, centre y, width and height of each
- * @param {{ score?: number, overlap?: number, most?: number }} [thresholds]
+ * @param {object} [thresholds] `score`, `overlap` and `most`
  * @returns {Found[]}
  */
 export function suppressed({ boxes, scores }, anchors, { score = 0.05, overlap = 0.6, most = 100 } = {}) {

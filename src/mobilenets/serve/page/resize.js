@@ -2,6 +2,17 @@
  * Pillow's antialiased resizing, to the bit, in uint8. A canvas resizes in its own way, which moves probabilities.
  *
  * @typedef {import("./types.js").Pixels} Pixels
+ *
+ * @typedef {object} Weights Of the pixels of a line that make one.
+ * @property {number} first pixel that counts
+ * @property {Float64Array} parts of it and of those after it; they sum to 1
+ *
+ * @typedef {object} Shape How an image becomes what a network sees.
+ * @property {number} resolution
+ * @property {number} shortSide
+ * @property {"crop" | "stretch"} shaping
+ * @property {"bilinear" | "bicubic"} interpolation
+ * @property {boolean} downFirst whether tall images are resized down first, then across
  */
 
 const BITS = 22; // weights are integers of so many binary places
@@ -23,7 +34,7 @@ const FILTERS = {
  * @param {number} to
  * @param {number} count
  * @param {"bilinear" | "bicubic"} interpolation
- * @returns {{ first: number, parts: Float64Array }[]} parts sum to 1
+ * @returns {Weights[]}
  */
 export function weights(size, from, to, count, interpolation) {
   const { reach, form } = FILTERS[interpolation];
@@ -55,7 +66,7 @@ function whole(table) {
  *
  * @param {number} width
  * @param {number} height
- * @param {{ resolution: number, shortSide: number, shaping: "crop" | "stretch" }} shape
+ * @param {Shape} shape
  */
 export function squareBox(width, height, { resolution, shortSide, shaping }) {
   if (shaping === "stretch") return [0, 0, width, height];
@@ -68,8 +79,7 @@ export function squareBox(width, height, { resolution, shortSide, shaping }) {
  * What the network sees of an upright image: uint8 r r c.
  *
  * @param {Pixels} image
- * @param {{ resolution: number, shortSide: number, shaping: "crop" | "stretch",
- *   interpolation: "bilinear" | "bicubic", downFirst: boolean }} shape
+ * @param {Shape} shape
  * @returns {Uint8Array}
  */
 export function square(image, shape) {
