@@ -286,6 +286,7 @@ $("token").onsubmit = (event) => {
   sessionStorage.setItem("mobilenets-token", new FormData($("token")).get("token"));
   start();
 };
+addEventListener("resize", paint); // labels keep their size on the screen
 addEventListener("paste", ({ clipboardData }) => choose(clipboardData.files[0]));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {
