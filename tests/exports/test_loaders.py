@@ -147,13 +147,13 @@ def test_another_resizing_would_be_told(made: Path, window: Browser) -> None:
     with served(made) as address:
         window.open(f"{address}/loader.html")
         window.value(
-            """(() => { window.square = ({ data, width, height }) => {
+            """(() => { window.square = ({ data, width, height, step }) => {
                  const out = new Uint8Array(RESOLUTION * RESOLUTION * CHANNELS);
                  const near = (at, size) => Math.floor(at * size / RESOLUTION), C = CHANNELS;
                  for (let y = 0; y < RESOLUTION; y++)
                    for (let x = 0; x < RESOLUTION; x++)
                      for (let c = 0; c < C; c++)
-                       out[(y * RESOLUTION + x) * C + c] = data[(near(y, height) * width + near(x, width)) * C + c];
+                       out[(y * RESOLUTION + x) * C + c] = data[(near(y, height) * width + near(x, width)) * step + c];
                  return out; }; })()"""
         )
         assert window.value("check()")["agrees"] is False

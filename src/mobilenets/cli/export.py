@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from mobilenets.cli.export_site import export_site, is_site
 from mobilenets.cli.output import print_json, stdout
 from mobilenets.cli.progress import Display
 from mobilenets.errors import MisuseError
@@ -23,7 +24,8 @@ def run(
     out: Path | None = None,
     /,
     *,
-    formats: str | None = None,
+    formats: Annotated[str | None, Parameter(name=("--formats", "--format"))] = None,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     precision: str = "fp32",
     data: str | None = None,
     images: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
@@ -44,7 +46,9 @@ def run(
         checkpoint: a .safetensors file.
         out: a file, whose suffix is the format (.onnx, .xml, .tflite, .pte, .mlpackage, .c, .pt2); .onnx beside the
             checkpoint unless given. With --formats a folder; the next free runs/exportN unless given.
-        formats: several at once, with commas: onnx, openvino, litert, executorch, coreml, c, pytorch; or all.
+        formats: several at once, with commas: onnx, openvino, litert, executorch, coreml, c, pytorch; or all. Alone:
+            web, a static site that runs the model, a checkpoint or an .onnx file, in the visitor's browser.
+        also: more models for the site.
         precision: fp32, fp16, int8; several with commas, for a folder.
         data: labelled images as `fit` takes them: int8 takes its ranges from train and is scored on test, else val.
         images: files, folders or globs to compare on; --data's, else generated scenes, unless given.
@@ -59,6 +63,10 @@ def run(
     if (max_drop is not None and max_drop < 0) or not wanted:
         raise MisuseError(f"--max-drop (={max_drop}) must be at least 0, and --precision (={precision!r}) name one.")
     options = _options(max_drop, raw, score, overlap, most)
+    if is_site(formats):
+        return export_site([checkpoint, *(also or ())], out, wanted[0], options, json=json)
+    if also:
+        raise MisuseError("--also names more models for a site: it goes with --format web.")
     if formats is None and (out is None or out.suffix or not out.is_dir()):
         if len(wanted) > 1:
             raise MisuseError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -25,6 +26,7 @@ from mobilenets.errors import DataError, MisuseError, TooManyPixelsError
 from mobilenets.preprocessing import Preprocessing
 
 __all__ = [
+    "DOWN_FIRST",
     "EXTENSIONS",
     "MAX_PIXELS",
     "as_channels",
@@ -42,6 +44,10 @@ Bytes = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels: Pillow's own hard limit, 512 MiB of RGB."""
+
+DOWN_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
+"""Whether Pillow resizes a tall image down first, then across: where its height shrinks by more than twice as many
+pixels as its width. Older versions go across first always. Clipping between the passes makes that a few levels."""
 
 # Only these: Pillow's other readers are rarely photos, and some of them start programs (EPS starts Ghostscript).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF")

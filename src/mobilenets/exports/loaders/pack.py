@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,10 +36,6 @@ KEPT_BYTES = 1_000_000
 PNG_PX = 640
 """Longest side of such a PNG."""
 _BROWSERS = {b"\xff\xd8\xff": ".jpg", b"\x89PN": ".png", b"RIF": ".webp"}
-
-DOWN_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
-"""Whether Pillow resizes a tall image down first, then across: where its height shrinks by more than twice as many
-pixels as its width. Older versions go across first always. Clipping between the passes makes that a few levels."""
 
 TOLERANCE_HEADS = 1e-3
 """Of scores of boxes, and of the part of a mask's pixels that may differ, where the pixels are the same."""
@@ -96,7 +91,7 @@ def write_parity_pack(
     pack = {
         "format": FORMAT,
         "preprocessing": preprocessing.to_dict(),
-        "down_first": DOWN_FIRST,
+        "down_first": decode.DOWN_FIRST,
         "tolerance": entries[0].pop("tolerance"),
         "images": [{key: value for key, value in entry.items() if key != "tolerance"} for entry in entries],
     }

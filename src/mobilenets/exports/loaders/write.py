@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mobilenets.data.decode import DOWN_FIRST
 from mobilenets.errors import MisuseError
 from mobilenets.exports.loaders.answers import OVERLAP, SURE
-from mobilenets.exports.loaders.pack import DOWN_FIRST, TOLERANCE
+from mobilenets.exports.loaders.pack import TOLERANCE
 from mobilenets.files import write_text
 from mobilenets.heads import anchors
 from mobilenets.onnx import IMAGE
@@ -21,6 +23,7 @@ FILES = ("loader.py", "loader.js", "loader.html", "Loader.kt", "README.md")
 """What is written, beside `labels.json`."""
 ANCHORS = "anchors.json"
 """Beside a raw detector: centre x, centre y, width and height of each, in parts of the image's."""
+_PAGE = Path(__file__).resolve().parents[2] / "serve" / "page"
 _MODES = {1: ("L", "grey (the luma of colours)"), 3: ("RGB", "RGB"), 4: ("RGBA", "its four channels")}
 _SUPPORT = {"bilinear": 1, "bicubic": 2}
 
@@ -104,8 +107,16 @@ def _filled(name: str, facts: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    templates.globals["shared"] = _shared
     templates.filters |= {"python": repr, "kotlin": _kotlin}
     return templates.get_template(f"{name}.jinja").render(facts)
+
+
+def _shared(name: str) -> str:
+    """A module of the web page as a part of a plain script: what is exported there is a name of the script here."""
+    text = (_PAGE / name).read_text(encoding="utf-8")
+    text = re.sub(r"^(import .*| \* @typedef \{import.*)\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^export ", "", text, flags=re.MULTILINE)
 
 
 def _kotlin(text: str) -> str:

@@ -198,8 +198,11 @@ def chromium() -> str:
     return found
 
 
-def onnxruntime_web() -> Path:
+def onnxruntime_web(needed_by: str = "device 'browser'") -> Path:
     """The folder of onnxruntime-web's files.
+
+    Args:
+        needed_by: who is told to be without it.
 
     Raises:
         MisuseError: it is nowhere; the message carries the line that installs it.
@@ -211,7 +214,7 @@ def onnxruntime_web() -> Path:
             return place
     looked = " nor ".join(map(str, places))
     raise MisuseError(
-        f"device 'browser' needs onnxruntime-web, which is not in {looked}: "
+        f"{needed_by} needs onnxruntime-web, which is not in {looked}: "
         f"npm install --prefix {Path(sys.prefix, 'web')} onnxruntime-web@{ORT_WEB_VERSION}"
     )
 
