@@ -10,6 +10,7 @@ from mobilenets.data import decode
 from mobilenets.data.sources import Source
 from mobilenets.prediction.asking import LIKELY, asking, unreadable
 from mobilenets.prediction.auto import open_auto, wants_auto
+from mobilenets.prediction.batch_function import with_batches
 from mobilenets.prediction.drawn import Drawn
 from mobilenets.prediction.found import Prediction
 from mobilenets.prediction.loading import BATCH, Seen, batch_of, batches, load_seen, loaded_batches
@@ -18,6 +19,7 @@ from mobilenets.prediction.predictor import Predictor, open_model
 __all__ = ["BATCH", "LIKELY", "Prediction", "loaded_batches", "predict", "predict_files"]
 
 
+@with_batches  # mobilenets.predict.batch_function: the same for engines that have the rows
 def predict(
     model: Any,
     paths: str | Path | Sequence[str | Path],
