@@ -19,7 +19,7 @@ from mobilenets.data.listing import Listing, split_of_name
 from mobilenets.data.sources import Row, Source
 from mobilenets.errors import DataError, MissingExtraError
 
-__all__ = ["ParquetColumn", "read_parquet"]
+__all__ = ["ParquetColumn", "image_column", "read_parquet"]
 
 _KEPT_BYTES = 512 << 20
 
@@ -42,7 +42,7 @@ def _read(file: Path) -> Listing:
     try:
         opened = parquet.ParquetFile(file)
         schema = opened.schema_arrow
-        column = _image_column(file, schema, pyarrow)
+        column = image_column(file, schema, pyarrow)
         embedded = not _is_text(schema.field(column).type, pyarrow)
         names = [name for name in schema.names if name != column and not _is_binary(schema.field(name).type, pyarrow)]
         columns = opened.read(columns=names).to_pydict()
@@ -69,8 +69,12 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _image_column(file: Path, schema: Any, pyarrow: Any) -> str:
-    """The column of images: bytes go before paths, usual names before others."""
+def image_column(file: Path | str, schema: Any, pyarrow: Any) -> str:
+    """The column of images: bytes go before paths, usual names before others.
+
+    Raises:
+        DataError: there is none.
+    """
     binary = [name for name in schema.names if _is_binary(schema.field(name).type, pyarrow)]
     text = [name for name in schema.names if _is_text(schema.field(name).type, pyarrow)]
     if (found := find(binary, IMAGE) or (binary[0] if len(binary) == 1 else find(text, IMAGE))) is None:

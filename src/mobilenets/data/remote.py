@@ -82,7 +82,8 @@ def _system(root: str, options: str) -> tuple[Any, str]:
         except (ImportError, ValueError) as error:
             scheme = urlsplit(root).scheme
             raise MisuseError(
-                f"{root}: no file system for {scheme}:// addresses: Arrow says «{_line(arrows)}», fsspec «{_line(error)}»."
+                f"{root}: no file system for {scheme}:// addresses: Arrow says «{_line(arrows)}», fsspec says "
+                f"«{_line(error)}»."
             ) from error
         return fs.PyFileSystem(fs.FSSpecHandler(other)), base
 

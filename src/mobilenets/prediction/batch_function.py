@@ -1,7 +1,7 @@
 """A model as a function of batches, for engines that have the rows: Spark, Dask, pandas, Arrow.
 
-    label = mn.predict.batch_function("model.onnx")
-    frame = label(pandas.DataFrame({"path": ["cat.jpg", "dog.jpg"]}))  # with the columns label, score, top, error
+label = mn.predict.batch_function("model.onnx")
+frame = label(pandas.DataFrame({"path": ["cat.jpg", "dog.jpg"]}))  # with the columns label, score, top, error
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
@@ -21,11 +21,20 @@ from mobilenets.data.remote import is_remote, read_remote
 from mobilenets.errors import DataError, MissingExtraError, MisuseError
 from mobilenets.metrics import Task
 from mobilenets.prediction.asking import Ask, asking, unreadable
-from mobilenets.prediction.found import Prediction
+from mobilenets.prediction.found import Detection, Prediction
 from mobilenets.prediction.loading import Seen, batch_of, batches, load_seen, seen
 from mobilenets.prediction.predictor import Predictor, open_model
 
-__all__ = ["COLUMNS", "BatchFunction", "Cell", "Opened", "added_columns", "arrow_schema", "batch_function", "with_batches"]
+__all__ = [
+    "COLUMNS",
+    "BatchFunction",
+    "Cell",
+    "Opened",
+    "added_columns",
+    "arrow_schema",
+    "batch_function",
+    "with_batches",
+]
 
 COLUMNS = ("bytes", "path", "image")
 """Names of a batch's column of images, the first that is there is taken."""
@@ -65,7 +74,9 @@ def batch_function(
         MisuseError: the model is no file's name, or a number is out of range.
     """
     if not isinstance(model, str | Path):
-        raise MisuseError(f"a function of batches opens the model's file wherever it runs, got {model!r}: save it first.")
+        raise MisuseError(
+            f"a function of batches opens the model's file wherever it runs, got {model!r}: save it first."
+        )
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     if top is not None and top < 1:
@@ -231,28 +242,25 @@ _MODELS = _Models()
 
 def added_columns(found: Sequence[Prediction], task: Task) -> dict[str, list[Any]]:
     """The columns of some predictions, one value a row, in the order of `arrow_schema`."""
-    size = [None if each.size is None else list(each.size) for each in found]
-    error = [each.error for each in found]
-    likely = {"label": [each.label for each in found], "score": [each.score for each in found]}
+    size: list[Any] = [None if each.size is None else list(each.size) for each in found]
+    likely: dict[str, list[Any]] = {"label": [each.label for each in found], "score": [each.score for each in found]}
+    error: dict[str, list[Any]] = {"error": [each.error for each in found]}
     match task:
         case "classify" | "multi-label":
             top = [[{"label": label, "score": score} for label, score in each.top] for each in found]
-            return likely | {"top": top, "error": error}
+            return likely | {"top": top} | error
         case "detect":
-            boxes = [
-                [{"label": d.label, "number": d.number, "score": d.score, "box": list(d.box)} for d in each.detections or ()]
-                for each in found
-            ]  # fmt: skip
-            return likely | {"size": size, "detections": boxes, "error": error}
-        case "segment":
-            regions = [
-                [
-                    {"label": r.label, "number": r.number, "pixels": r.pixels, "part": r.part, "counts": r.counts}
-                    for r in each.regions or ()
-                ]
-                for each in found
+            boxes: list[Any] = [
+                [asdict(one) | {"box": list(one.box)} for one in each.detections or ()] for each in found
             ]
-            return {"size": size, "regions": regions, "error": error}
+            return likely | {"size": size, "detections": boxes} | error
+        case "segment":
+            regions: list[Any] = [[asdict(one) for one in each.regions or ()] for each in found]
+            return {"size": size, "regions": regions} | error
+
+
+def _detection(one: Detection) -> dict[str, Any]:
+    return asdict(one) | {"box": list(one.box)}
 
 
 def arrow_schema(task: Task) -> Any:
@@ -301,7 +309,8 @@ def _names(batch: Any) -> list[str]:
     if _is(batch, "pyarrow", "Table", "RecordBatch"):
         return list(batch.schema.names)
     raise MisuseError(
-        f"a batch is a pandas DataFrame, an Arrow table or record batch, or a dict of columns, got {type(batch).__name__}."
+        f"a batch is a pandas DataFrame, an Arrow table or record batch, or a dict of columns, got a "
+        f"{type(batch).__name__}."
     )
 
 
@@ -327,7 +336,7 @@ def _added(batch: Any, columns: Mapping[str, list[Any]], task: Task) -> Any:
 
 
 def _array(values: Sequence[Any], kind: type) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), kind)  # of objects, so that lists stay lists
+    array: np.ndarray[Any, Any] = np.empty(len(values), kind)  # of objects, so that lists stay lists
     for i, value in enumerate(values):
         array[i] = np.nan if kind is float and value is None else value
     return array
