@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilenets.errors import ClusterError, MissingExtraError, MisuseError, MobileNetsError
+from mobilenets.errors import ClusterError, MissingExtraError, MisuseError
+from mobilenets.runtime.quiet import quiet
 from mobilenets.scaling.inputs import Block
 from mobilenets.scaling.work import Done, Work
 
@@ -53,22 +56,24 @@ def cluster(address: str, note: Callable[[str], None]) -> Iterator[None]:
     """
     ray = ray_library()
     if ray.is_initialized():  # whoever did that ends it
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
         return
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     try:
         note(_joined(ray, address, folder))
-        yield
+        with contextlib.redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, which is for results
+            yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _joined(ray: Any, address: str, folder: str) -> str:
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     if address != "local":
         try:
-            ray.init(address=address, **quiet)
+            with quiet():
+                ray.init(address=address, log_to_driver=False)
             return f"cluster: {ray.get_runtime_context().gcs_address}, {_processors(ray)} processors"
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             if address != "auto":
@@ -77,10 +82,11 @@ def _joined(ray: Any, address: str, folder: str) -> str:
                     f"no Ray cluster can be joined at {address}: {line}. `ray status` shows whether one runs; `local` "
                     "starts one on this machine."
                 ) from error
-    ray.init(
-        address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, _temp_dir=folder,
-        object_store_memory=_STORE_BYTES, **quiet,
-    )  # fmt: skip
+    with quiet():
+        ray.init(
+            address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, _temp_dir=folder,
+            object_store_memory=_STORE_BYTES, log_to_driver=False,
+        )  # fmt: skip
     return f"cluster: this machine, {_processors(ray)} processors"
 
 
@@ -124,6 +130,8 @@ def run_blocks(
     )  # Ray Data starts dead actors anew and gives them their tasks again, without end: `_Worker` knows one
     try:
         for row in done.iter_rows():
+            if row["error"]:
+                raise pickle.loads(row["error"])
             yield Done(int(row["index"]), int(row["rows"]), str(row["worker"]))
     except ray.exceptions.RayError as error:
         raise _told(error) from error
@@ -164,17 +172,12 @@ class _Worker:
         self.work.parts.note_tries(block.index, tries)
 
 
-def _told(error: BaseException) -> Exception:
-    """What a worker raised, without Ray's wrapping; else what Ray says of it."""
-    seen: list[BaseException] = []
-    each: BaseException | None = error
-    while each is not None and each not in seen:
-        if isinstance(each, MobileNetsError | OSError):
-            return each
-        seen.append(each)
-        each = getattr(each, "cause", None) or each.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return ClusterError(
-        f"work on the cluster failed: {lines[-1].strip() if lines else type(error).__name__}. What is written stays: "
-        "--resume goes on."
-    )
+def _row(done: Done, error: bytes) -> dict[str, Any]:
+    told = {"index": done.index, "rows": done.rows, "worker": done.worker, "error": error}
+    return {name: np.array([value], object) for name, value in told.items()}
+
+
+def _told(error: BaseException) -> ClusterError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = next((line for line in reversed(lines) if "Error: " in line), lines[-1])
+    return ClusterError(f"work on the cluster failed: {line.rstrip('.')}. What is written stays: --resume goes on.")
