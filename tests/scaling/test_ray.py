@@ -122,7 +122,7 @@ def test_rows_are_those_of_an_undisturbed_run_after_a_worker_was_killed(killed: 
     assert run.workers == 2, "the one that was killed, and the one in its place"
     assert (run.rows, run.errors, run.parts, run.kept) == (61, 2, 16, 0)
     assert (killed.steps[0], killed.steps[-1]) == ((0, 61), (61, 61))
-    assert [name for name in os.listdir(run.out) if not name.startswith("part-")] == ["_settings.json"]
+    assert [file.name for file in Path(run.out).iterdir() if not file.name.startswith("part-")] == ["_settings.json"]
     assert_alike(rows_of(run.out), as_predicted(model_file, killed.files))
 
 

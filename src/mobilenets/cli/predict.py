@@ -34,6 +34,10 @@ def run(
     csv_: bool = False,
     out: Path | None = None,
     json: bool = False,
+    cluster: str | None = None,
+    workers: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Say what is in images and videos with a checkpoint or an exported file: classes, boxes or masks.
 
@@ -50,7 +54,24 @@ def run(
         csv_: comma-separated values on stdout.
         out: write the predictions to a .json or .csv file.
         json: one JSON object on stdout; boxes and masks in COCO's form.
+        cluster: predict on Ray: auto (a cluster that runs, else this machine), local, or a cluster's address. --out is
+            then a folder of Parquet files, and paths may be addresses such as s3://bucket/photos/, Parquet files, or
+            @FILE, a list of names.
+        workers: of the cluster, least and most, such as 1:8; from one to all processors unless given.
+        resume: of a cluster: go on with the folder that was begun.
+        overwrite: of a cluster: replace what the folder holds.
     """
+    if cluster is not None:
+        from mobilenets.cli.predict_cluster import run_on_cluster
+
+        if csv_ or draw is not None:
+            raise MisuseError("--csv and --draw are not for a --cluster: it writes Parquet files to --out.")
+        return run_on_cluster(
+            model, paths, out, address=cluster, workers=workers, top=top, score=score, threads=threads,
+            runtime=runtime, precision=precision, resume=resume, overwrite=overwrite, json=json,
+        )  # fmt: skip
+    if workers is not None or resume or overwrite:
+        raise MisuseError("--workers, --resume and --overwrite are for a --cluster.")
     from mobilenets.prediction import is_video, predict, predict_videos
 
     videos, images = [p for p in paths if is_video(p)], [p for p in paths if not is_video(p)]

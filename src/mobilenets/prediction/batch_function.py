@@ -74,9 +74,7 @@ def batch_function(
         MisuseError: the model is no file's name, or a number is out of range.
     """
     if not isinstance(model, str | Path):
-        raise MisuseError(
-            f"a function of batches opens the model's file wherever it runs, got {model!r}: save it first."
-        )
+        raise MisuseError(f"a function of batches opens a model's file, got a {type(model).__name__}: save it first.")
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     if top is not None and top < 1:

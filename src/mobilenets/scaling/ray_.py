@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilenets.errors import ClusterError, MissingExtraError, MisuseError
+from mobilenets.errors import ClusterError, DataError, MissingExtraError, MisuseError
 from mobilenets.runtime.quiet import quiet
 from mobilenets.scaling.inputs import Block
 from mobilenets.scaling.work import Done, Work
@@ -157,8 +157,13 @@ class _Worker:
         self.opened = work.open(ray_library().get(files))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        done = self.work.do(self.opened, pickle.loads(batch["block"][0]))
-        return {"index": np.array([done.index]), "rows": np.array([done.rows]), "worker": np.array([done.worker])}
+        block: Block = pickle.loads(batch["block"][0])
+        try:
+            if ray_library().get_runtime_context().was_current_actor_reconstructed:
+                self._count(block)
+            return _row(self.work.do(self.opened, block), b"")
+        except (DataError, ClusterError, OSError) as error:  # as a value: Ray would wrap it and log its traceback
+            return _row(Done(block.index, 0, ""), pickle.dumps(error))
 
     def _count(self, block: Block) -> None:
         """Note that a worker which was started anew begins with a block, so that none is tried for ever."""
