@@ -17,8 +17,8 @@ from mobilenets.scaling.ray_ import cluster, ray_library, run_blocks
 from mobilenets.scaling.work import Work, model_files
 from mobilenets.watching import Watcher
 
-IMAGES = 256
-"""Images in a block: some seconds of work, which is what a dead worker loses."""
+BLOCKS, LEAST, MOST = 256, 16, 1024
+"""Blocks that images are cut into, and the bounds of how many each has: they are what a dead worker loses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def predict_cluster(
     runtime: str | None = None,
     precision: str | None = None,
     column: str | None = None,
-    images: int = IMAGES,
+    images: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     watcher: Watcher | None = None,
@@ -86,7 +86,7 @@ def predict_cluster(
         runtime: of an exported file; None takes the format's own.
         precision: of float arithmetic in an exported file; None is fp32.
         column: of a Parquet file's images; None finds it.
-        images: in a block; a row group of a Parquet file is always one.
+        images: in a block, 16 to 1024 by their number unless given; a row group of a Parquet file is always one.
         resume: go on with a folder that was begun with the same model, inputs and settings.
         overwrite: replace what an earlier run wrote to the folder.
         watcher: told how far it is.
@@ -100,7 +100,7 @@ def predict_cluster(
     begun = time.perf_counter()
     watcher = watcher or Watcher()
     ray_library()
-    if images < 1:
+    if images is not None and images < 1:
         raise MisuseError(f"`images` (={images}) in a block must be at least 1.")
     function = batch_function(
         model, top=top, score=score, threads=threads, runtime=runtime, precision=precision, column=column
@@ -108,7 +108,8 @@ def predict_cluster(
     function.open()  # what is wrong with it is told here, not by a worker
     files, root = model_files(function.model), Path.cwd()
     watcher.phase("listing")
-    blocks = blocks_of(find_inputs(source), root, images)
+    names = find_inputs(source)
+    blocks = blocks_of(names, root, images or min(max(len(names) // BLOCKS, LEAST), MOST))
     asked = {"top": top, "score": score, "runtime": runtime, "precision": precision, "column": column}
     settings = asked | {
         "model": hashlib.sha256(b"".join(files.values())).hexdigest(),
