@@ -20,10 +20,10 @@ $(VENV)/dev: $(VENV)/core
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# what the browser tests run: ONNX Runtime's WebAssembly files, from npm
+# what tests run from npm: ONNX Runtime's WebAssembly files for browsers, a server that speaks S3
 $(VENV)/web/done:
 	@mkdir -p $(VENV)/web
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/web onnxruntime-web@1.30.0 \
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/web onnxruntime-web@1.30.0 s3rver@3.7.1 \
 	    || echo "npm failed: the tests that need a browser will skip"; \
 	else echo "npm is not there: the tests that need a browser will skip"; fi
 	@touch $@

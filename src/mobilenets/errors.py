@@ -10,6 +10,7 @@
     ├── CheckpointError         a file of weights does not fit or cannot be read
     ├── DeviceError             a device cannot be reached, or a model cannot run there
     ├── StudyError              a search's shared study cannot be reached
+    ├── ClusterError            a Ray cluster cannot be reached, or work on it failed
     └── MisuseError             exit code 2: the request itself is wrong
         ├── UnknownNameError    no such network, format, runtime ... (near names are offered)
         ├── BudgetFormatError   a budget that cannot be read
@@ -68,6 +69,10 @@ class DeviceError(MobileNetsError):
 
 class StudyError(MobileNetsError):
     """The study that the workers of a search share cannot be reached, or answers no more."""
+
+
+class ClusterError(MobileNetsError):
+    """A Ray cluster cannot be reached, or work on it failed for another reason than the user's images."""
 
 
 class MisuseError(MobileNetsError):

@@ -33,6 +33,8 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     json: bool = False,
+    cluster: str | None = None,
+    workers: str | None = None,
 ) -> int:
     """Say what is in images and videos with a checkpoint or an exported file: classes, boxes or masks.
 
@@ -53,14 +55,29 @@ def run(
         csv_: comma-separated values on stdout.
         out: write the predictions to a .csv, .jsonl, .json or .parquet file, row by row.
         resume: go on with --out where a run was killed.
-        overwrite: replace --out.
+        overwrite: replace --out, of a cluster what the folder holds.
         json: one JSON object on stdout; boxes and masks in COCO's form.
+        cluster: predict on Ray: auto (a cluster that runs, else this machine), local, or a cluster's address. --out is
+            then a folder of Parquet files, and paths may be addresses such as s3://bucket/photos/, Parquet files, or
+            @FILE, a list of names.
+        workers: of the cluster, least and most, such as 1:8; from one to all processors unless given.
     """
+    if list_ is not None:
+        paths = (*paths, f"@{list_}")
+    if cluster is not None:
+        from mobilenets.cli.predict_cluster import run_on_cluster
+
+        if csv_ or draw is not None:
+            raise MisuseError("--csv and --draw are not for a --cluster: it writes Parquet files to --out.")
+        return run_on_cluster(
+            model, paths, out, address=cluster, workers=workers, top=top, score=score, threads=threads,
+            runtime=runtime, precision=precision, resume=resume, overwrite=overwrite, json=json,
+        )  # fmt: skip
+    if workers is not None:
+        raise MisuseError("--workers is for a --cluster.")
     from mobilenets.prediction import is_video, predict_stream, predict_videos
     from mobilenets.streams import predict_to
 
-    if list_ is not None:
-        paths = (*paths, f"@{list_}")
     videos, images = [p for p in paths if is_video(p)], [p for p in paths if not is_video(p)]
     _check(paths, videos, draw, top, out, csv_=csv_, json=json)
     _check_run(images, out, features, resume=resume, overwrite=overwrite, told=csv_ or json)

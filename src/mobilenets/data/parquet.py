@@ -20,7 +20,7 @@ from mobilenets.data.listing import Listing, split_of_name
 from mobilenets.data.sources import Row, Source
 from mobilenets.errors import DataError, MissingExtraError
 
-__all__ = ["ParquetColumn", "images_of", "read_parquet"]
+__all__ = ["ParquetColumn", "image_column", "images_of", "read_parquet"]
 
 _KEPT_BYTES = 512 << 20
 _NAMES_AT_ONCE = 4096
@@ -50,7 +50,7 @@ def images_of(file: Path) -> Iterator[Source]:
     try:
         opened = parquet.ParquetFile(file)
         schema = opened.schema_arrow
-        column = _image_column(file, schema, pyarrow, (*IMAGE, *ADDRESS))
+        column = image_column(file, schema, pyarrow, (*IMAGE, *ADDRESS))
         embedded = not _is_text(schema.field(column).type, pyarrow)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{file}: cannot be read as Parquet: {_line(error)}. Make or copy it anew.") from error
@@ -79,7 +79,7 @@ def _read(file: Path) -> Listing:
     try:
         opened = parquet.ParquetFile(file)
         schema = opened.schema_arrow
-        column = _image_column(file, schema, pyarrow)
+        column = image_column(file, schema, pyarrow)
         embedded = not _is_text(schema.field(column).type, pyarrow)
         names = [name for name in schema.names if name != column and not _is_binary(schema.field(name).type, pyarrow)]
         columns = opened.read(columns=names).to_pydict()
@@ -105,8 +105,12 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _image_column(file: Path, schema: Any, pyarrow: Any, usual: Sequence[str] = IMAGE) -> str:
-    """The column of images: bytes go before paths, usual names before others."""
+def image_column(file: Path | str, schema: Any, pyarrow: Any, usual: Sequence[str] = IMAGE) -> str:
+    """The column of images: bytes go before paths, usual names before others.
+
+    Raises:
+        DataError: there is none.
+    """
     binary = [name for name in schema.names if _is_binary(schema.field(name).type, pyarrow)]
     text = [name for name in schema.names if _is_text(schema.field(name).type, pyarrow)]
     if (found := find(binary, usual) or (binary[0] if len(binary) == 1 else find(text, usual))) is None:

@@ -1,5 +1,6 @@
 """Images to labels, boxes or masks, and labelled images to a score, by a checkpoint or an exported file alike."""
 
+from mobilenets.prediction.batch_function import BatchFunction, batch_function
 from mobilenets.prediction.coco import to_coco
 from mobilenets.prediction.evaluate import Evaluation, Scored, evaluate, evaluate_labelled, evaluate_samples, score
 from mobilenets.prediction.found import Detection, Prediction, Region
@@ -11,6 +12,7 @@ from mobilenets.prediction.scoring import DetectionEvaluation, SegmentationEvalu
 from mobilenets.prediction.video import Video, is_video, predict_videos
 
 __all__ = [
+    "BatchFunction",
     "BoxMistakes",
     "Detection",
     "DetectionEvaluation",
@@ -23,6 +25,7 @@ __all__ = [
     "SegmentationEvaluation",
     "Video",
     "WorstMistakes",
+    "batch_function",
     "confusion",
     "evaluate",
     "evaluate_boxes",

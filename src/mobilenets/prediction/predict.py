@@ -10,6 +10,7 @@ from typing import Any
 
 from mobilenets.data.sources import Source
 from mobilenets.prediction.asking import LIKELY, asking, check_asked
+from mobilenets.prediction.batch_function import with_batches
 from mobilenets.prediction.drawn import Drawn
 from mobilenets.prediction.found import Prediction
 from mobilenets.prediction.inputs import sources_of
@@ -26,6 +27,7 @@ SAMPLE = 64
 Progress = Callable[[int, int], None]
 
 
+@with_batches  # mobilenets.predict.batch_function: the same for engines that have the rows
 def predict(
     model: Any,
     paths: str | Path | Sequence[str | Path],
