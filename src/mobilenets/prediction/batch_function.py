@@ -209,7 +209,7 @@ class Opened:
     def _load(self, cell: Cell) -> Seen:
         contract = self.predictor.preprocessing
         if not isinstance(cell.value, np.ndarray):
-            return load_seen(cell, contract, keep=False)
+            return load_seen(cell, contract, task=self.task)
         expected = (cell.value.ndim, cell.value.dtype, cell.value.shape[-1:]) == (3, np.uint8, (contract.channels,))
         if not expected or not cell.value.size:
             raise DataError(
