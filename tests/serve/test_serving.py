@@ -157,7 +157,7 @@ def test_a_signal_ends_a_process_well(files: Any, pictures: list[Path], number: 
         idle.request("GET", "/healthz")
         idle.getresponse().read()
         child.send_signal(number)
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
         assert child.stderr is not None and child.stderr.read() == ""
 
 

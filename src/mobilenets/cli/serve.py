@@ -59,15 +59,18 @@ def run(
     )  # fmt: skip
     try:
         from mobilenets.serve.running import listening, serve
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "fastapi", "serve", purpose="`mobilenets serve`") from error
     from mobilenets.serve.models import open_models
 
     opened = open_models(models, settings, runtime=runtime, precision=precision)
-    console = stderr()
+    names = ", ".join(f"{name} ({model.first.task})" for name, model in opened.items())
+
+    def ready(address: str) -> None:
+        stderr().print(f"serving {names} at {address}", soft_wrap=True)
+
     with listening(host, port) as where:
-        names = ", ".join(f"{name} ({model.first.task})" for name, model in opened.items())
-        serve(opened, settings, where, on_ready=lambda address: console.print(f"serving {names} at {address}"))
+        serve(opened, settings, where, on_ready=ready)
     return 0
 
 

@@ -17,8 +17,8 @@ from starlette.staticfiles import StaticFiles
 
 from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.browser import onnxruntime_web
-from mobilenets.serve import browser
 from mobilenets.serve.bodies import LARGEST_TOP, JsonRequest
+from mobilenets.serve.browser import anchors_bytes, browser_description
 from mobilenets.serve.guard import MODEL, Guard
 from mobilenets.serve.models import Model
 from mobilenets.serve.problems import Problem, json_response
@@ -177,7 +177,7 @@ def _models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models/{name}/browser.json", tags=["browser"], responses=_ANY)
     async def browser_json(name: str) -> dict[str, Any]:
         """What a page needs to run a model by itself."""
-        return browser.description(_for_browsers(service, name))
+        return browser_description(_for_browsers(service, name).first, name)
 
     @app.get("/v1/models/{name}/model.onnx", tags=["browser"], response_class=FileResponse, responses=_ANY)
     async def model_file(name: str) -> Response:
@@ -187,16 +187,17 @@ def _models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models/{name}/anchors.bin", tags=["browser"], response_class=Response, responses=_ANY)
     async def anchors(name: str) -> Response:
         """A detector's anchors, float32 little endian."""
-        found = _for_browsers(service, name)
-        if not browser.needs_anchors(found):
-            raise Problem(404, f"{found.name} needs no anchors.", "browser.json says whether a model does.")
-        return Response(browser.anchors_bytes(found), media_type="application/octet-stream")
+        if (found := anchors_bytes(_for_browsers(service, name).first, name)) is None:
+            raise Problem(404, f"{name} needs no anchors.", "browser.json says whether a model does.")
+        return Response(found, media_type="application/octet-stream")
 
 
 def _for_browsers(service: Service, name: str) -> Model:
     found = service.model(name)
     if not found.browser:
-        raise Problem(404, f"{name} is no .onnx file: browsers cannot run it.", "Export it with --format onnx.")
+        raise Problem(
+            404, f"{name} is no .onnx file of grey or colour images: browsers cannot run it.", "Let the server do it."
+        )
     return found
 
 

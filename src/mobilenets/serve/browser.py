@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mobilenets.outputs import output_names
+from mobilenets.onnx.writer import IMAGE
+from mobilenets.prediction import Predictor
 from mobilenets.prediction.answers import anchors_of, names_of
-from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
-from mobilenets.serve.models import Model
+from mobilenets.runtime.session import Description
 
 MODEL, ANCHORS = "model.onnx", "anchors.bin"
 
 
-def description(model: Model) -> dict[str, Any]:
+def runs_in_browser(path: Path, model: Predictor) -> bool:
+    """Whether a page can run a file: ONNX, of images that a browser can decode."""
+    return path.suffix.lower() == ".onnx" and model.preprocessing.channels in (1, 3)
+
+
+def browser_description(model: Predictor, name: str) -> dict[str, Any]:
     """How an image becomes the input of a model's file, and what comes out: `browser.json`."""
-    first = model.first
-    inside = first.metadata.get("postprocess") == "inside"
+    about = Description.of(model.metadata, name)
     return {
-        "name": model.name,
-        "task": first.task,
-        "classes": list(names_of(first)),
-        "preprocessing": first.preprocessing.to_dict(),
-        "short_side": first.preprocessing.short_side,
-        "input": first.input_name if isinstance(first, OnnxRuntimeSession) else "images",
-        "outputs": list(output_names(first.task, "inside" if inside else "outside")),
-        "postprocess": "inside" if inside else "outside",
-        "anchors": ANCHORS if needs_anchors(model) else None,
+        "name": name,
+        "task": about.task,
+        "classes": list(names_of(model)),
+        "preprocessing": about.preprocessing.to_dict(),
+        "short_side": about.preprocessing.short_side,
+        "input": IMAGE,
+        "outputs": list(about.outputs),
+        "postprocess": about.postprocess,
+        "anchors": ANCHORS if _is_raw_detector(about) else None,
         "model": MODEL,
     }
 
 
-def needs_anchors(model: Model) -> bool:
-    """Whether boxes are decoded outside the file."""
-    return model.first.task == "detect" and model.first.metadata.get("postprocess") != "inside"
+def anchors_bytes(model: Predictor, name: str) -> bytes | None:
+    """Anchors of a detector whose boxes are not made inside its file, float32 little endian (anchors, 4); else None."""
+    return anchors_of(model).astype("<f4").tobytes() if _is_raw_detector(Description.of(model.metadata, name)) else None
 
 
-def anchors_bytes(model: Model) -> bytes:
-    """A detector's anchors, float32 little endian: (anchors, 4)."""
-    return np.ascontiguousarray(anchors_of(model.first), "<f4").tobytes()
+def _is_raw_detector(about: Description) -> bool:
+    return about.task == "detect" and about.postprocess == "outside"

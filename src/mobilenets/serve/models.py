@@ -18,6 +18,7 @@ from mobilenets.prediction.answers import names_of
 from mobilenets.prediction.asking import Read, reading
 from mobilenets.prediction.loading import Seen, batch_of
 from mobilenets.runtime import SUFFIXES
+from mobilenets.serve.browser import runs_in_browser
 from mobilenets.serve.settings import Settings
 
 MOST_SESSIONS = 4
@@ -70,7 +71,7 @@ class Model:
     @property
     def browser(self) -> bool:
         """Whether a browser can run the file."""
-        return self.path.suffix.lower() == ".onnx"
+        return runs_in_browser(self.path, self.first)
 
     def to_dict(self) -> dict[str, Any]:
         """What clients are told of it."""
