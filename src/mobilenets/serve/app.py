@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
@@ -18,15 +17,13 @@ from starlette.staticfiles import StaticFiles
 from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.browser import onnxruntime_web
 from mobilenets.serve.bodies import LARGEST_TOP, JsonRequest
-from mobilenets.serve.browser import anchors_bytes, browser_description
 from mobilenets.serve.guard import MODEL, Guard
 from mobilenets.serve.models import Model
 from mobilenets.serve.problems import Problem, json_response
 from mobilenets.serve.service import Service
 from mobilenets.serve.settings import Settings
 from mobilenets.version import __version__
-
-PAGE = Path(__file__).parent / "page"
+from mobilenets.web import PAGE, anchors_bytes, browser_description
 
 Top = Annotated[int | None, Query(ge=1, le=LARGEST_TOP, description="Classes or boxes told of an image.")]
 Score = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="Least score of a box.")]
@@ -212,11 +209,8 @@ def _predict(app: FastAPI, service: Service) -> None:
 def _page(app: FastAPI) -> None:
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
-        if not (PAGE / "index.html").is_file():
-            raise Problem(404, "this installation has no page.", "GET /v1/models lists the models.")
         return FileResponse(PAGE / "index.html")
 
     with suppress(MisuseError):  # without it the page lets the server do the work
         app.mount("/static/ort", StaticFiles(directory=onnxruntime_web()))
-    if PAGE.is_dir():
-        app.mount("/static", StaticFiles(directory=PAGE))
+    app.mount("/static", StaticFiles(directory=PAGE))

@@ -18,8 +18,8 @@ from mobilenets.prediction.answers import names_of
 from mobilenets.prediction.asking import Read, reading
 from mobilenets.prediction.loading import Seen, batch_of
 from mobilenets.runtime import SUFFIXES
-from mobilenets.serve.browser import runs_in_browser
 from mobilenets.serve.settings import Settings
+from mobilenets.web import runs_in_browser
 
 MOST_SESSIONS = 4
 """Sessions of a model: each holds its weights, and more processors help a session, too."""
