@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from making import picture
-from mobilenets.errors import DataError, MisuseError
+from mobilenets.errors import ClusterError, DataError, MisuseError
 from mobilenets.prediction import batch_function, predict
 
 arrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 from mobilenets.data.remote import find_remote, open_file_system, read_remote, remote_suffix  # noqa: E402
+from mobilenets.scaling import predict_cluster  # noqa: E402
 from mobilenets.scaling.inputs import blocks_of, digest_of, find_inputs, read_block  # noqa: E402
 from mobilenets.scaling.parts import Parts  # noqa: E402
 from mobilenets.scaling.work import Work, model_files  # noqa: E402
@@ -108,3 +110,14 @@ def test_a_folder_on_another_file_system(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"begun with another top: 2 then, 1 now"):
         Parts.begin("memory://shop/out", {"top": 1}, resume=True, overwrite=False)
     assert Parts.begin("memory://shop/out", {"top": 1}, resume=False, overwrite=True).names() == {"_settings.json"}
+
+
+def test_no_cluster_at_an_address(model_file: Path, pictures: list[Path], tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    if ray.is_initialized():
+        pytest.skip("joined to a cluster already")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ClusterError, match=f"no Ray cluster can be joined at {address}: .*refused. `ray status` shows"):
+        predict_cluster(model_file, pictures[:3], tmp_path / "out", address=address)

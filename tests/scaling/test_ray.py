@@ -24,7 +24,7 @@ arrow = pytest.importorskip("pyarrow")
 
 from mobilenets.data.remote import find_remote, open_file_system  # noqa: E402
 from mobilenets.scaling import ClusterRun, predict_cluster  # noqa: E402
-from mobilenets.scaling.ray_ import cluster  # noqa: E402
+from mobilenets.scaling.ray_ import TRIES, cluster  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,23 +57,24 @@ def assert_alike(found: list[dict[str, Any]], expected: list[dict[str, Any]]) ->
 
 
 class Pipe:
-    """An image that a worker waits for: the first one is killed while it does, the second one gets it."""
+    """An image that a worker waits for: so many of them are killed while they do, the next one gets it."""
 
-    def __init__(self, path: Path, image: bytes) -> None:
+    def __init__(self, path: Path, image: bytes, *, kills: int = 1) -> None:
         os.mkfifo(path)
-        self.path, self.image, self.killed = path, image, 0
+        self.path, self.image, self.kills, self.killed = path, image, kills, 0
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:
-        with self.path.open("wb") as first:  # waits for a reader
-            self.killed = self._reader()
-            os.kill(self.killed, signal.SIGKILL)
-            gone = select.poll()
-            gone.register(first, 0)
-            gone.poll()
-        with self.path.open("wb") as again:
-            again.write(self.image)
+        for _ in range(self.kills):
+            with self.path.open("wb") as pipe:  # waits for a reader
+                os.kill(self._reader(), signal.SIGKILL)
+                gone = select.poll()
+                gone.register(pipe, 0)
+                gone.poll()
+            self.killed += 1
+        with self.path.open("wb") as pipe:
+            pipe.write(self.image)
 
     def _reader(self) -> int:
         for link in Path("/proc").glob("[0-9]*/fd/*"):
@@ -111,7 +112,7 @@ def killed(model_file: Path, pictures: list[Path], tmp_path_factory: pytest.Temp
     files, told = [*pictures[:20], pipe.path, *pictures[20:]], Told()
     run = predict_cluster(model_file, files, folder / "out", images=4, workers=(1, 1), top=2, watcher=told)
     pipe.thread.join(timeout=30)
-    assert pipe.killed
+    assert pipe.killed == 1
     pipe.path.unlink()
     pipe.path.write_bytes(image)
     return Killed(run, files, told.steps)
@@ -177,6 +178,18 @@ def test_what_a_worker_raises_is_raised_here(model_file: Path, pictures: list[Pa
     parquet.write_table(arrow.table({"image": [pictures[0].read_bytes()], "label": ["cat"]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a.parquet: no column 'photo': found image, label"):
         predict_cluster(model_file, tmp_path / "a.parquet", tmp_path / "out", column="photo", workers=(1, 1))
+
+
+@pytest.mark.slow
+def test_a_block_that_kills_all_its_workers_ends_the_run(
+    model_file: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    pipe = Pipe(tmp_path / "pipe.png", b"", kills=TRIES + 1)
+    files = [*pictures[:4], pipe.path, *pictures[4:8]]
+    with pytest.raises(ClusterError, match=r"block 1 \(.*pipe.png and what follows, 4 inputs\) killed its worker 4"):
+        predict_cluster(model_file, files, tmp_path / "out", images=4, workers=(1, 1))
+    assert pipe.killed == TRIES + 1
+    assert (tmp_path / "out" / "part-00000.parquet").is_file(), "what is written stays"
 
 
 def test_bounds_that_the_cluster_cannot_hold(model_file: Path, pictures: list[Path], tmp_path: Path) -> None:

@@ -39,11 +39,15 @@ def run_on_cluster(
     if out is None:
         raise MisuseError("--cluster needs --out: the folder for the Parquet files.")
     with Display() as display:
-        run = predict_cluster(
-            model, paths, _address(out), address=address, workers=_bounds(workers), top=top, score=score,
-            threads=threads or 1, runtime=runtime, precision=precision, resume=resume, overwrite=overwrite,
-            watcher=display,
-        )  # fmt: skip
+        try:
+            run = predict_cluster(
+                model, paths, _address(out), address=address, workers=_bounds(workers), top=top, score=score,
+                threads=threads or 1, runtime=runtime, precision=precision, resume=resume, overwrite=overwrite,
+                watcher=display,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            display.note(f"interrupted: the same command with --resume goes on with {out}.")
+            raise
     if json:
         print_json(run.to_dict())
     else:

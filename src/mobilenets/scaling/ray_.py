@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import pickle
+import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +27,8 @@ TRIES = 3
 
 _STORE_BYTES = 256 << 20
 """Shared memory of a cluster that is started here: it holds names and counts, no images."""
+
+_REACH_S = 10.0
 
 
 def ray_library() -> Any:
@@ -72,6 +76,7 @@ def cluster(address: str, note: Callable[[str], None]) -> Iterator[None]:
 def _joined(ray: Any, address: str, folder: str) -> str:
     if address != "local":
         try:
+            _reach(address)
             with quiet():
                 ray.init(address=address, log_to_driver=False)
             return f"cluster: {ray.get_runtime_context().gcs_address}, {_processors(ray)} processors"
@@ -88,6 +93,12 @@ def _joined(ray: Any, address: str, folder: str) -> str:
             object_store_memory=_STORE_BYTES, log_to_driver=False,
         )  # fmt: skip
     return f"cluster: this machine, {_processors(ray)} processors"
+
+
+def _reach(address: str) -> None:
+    """Ray asks an address for minutes before it says that nobody is there."""
+    if found := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_REACH_S).close()
 
 
 def _processors(ray: Any) -> int:
