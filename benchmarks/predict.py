@@ -241,9 +241,11 @@ def memory(entries: int, network: str) -> None:
         names = folder / "list.txt"
         names.write_text("".join(f"{path}\n" for path in islice(cycle(found), entries)))
         code = (
-            "import resource, sys; from mobilenets.streams import predict_to; "
+            "import sys; from pathlib import Path; from mobilenets.streams import predict_to; "
             "done = predict_to(sys.argv[3], sys.argv[1], '@' + sys.argv[2]); "
-            "print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            # not getrusage's, which has the peak of the process that started this one, too
+            "status = Path('/proc/self/status').read_text().splitlines(); "
+            "print(done.rows, next(line.split()[1] for line in status if line.startswith('VmHWM')))"
         )
         command = [sys.executable, "-c", code, str(file), str(names), str(folder / "out.csv")]
         start = time.perf_counter()
