@@ -18,9 +18,10 @@ from mobilenets.errors import CheckpointError, MisuseError
 from mobilenets.heads import anchors
 from mobilenets.latency.devices.browser import ORT_WEB
 from mobilenets.model import save
+from mobilenets.page import PAGE
 from mobilenets.prediction import open_model
 from mobilenets.table import json as table_json
-from mobilenets.web import PAGE, anchors_bytes, browser_description, runs_in_browser, write_site
+from mobilenets.web import anchors_bytes, browser_description, runs_in_browser, write_site
 
 
 def test_a_description_says_what_the_page_must_know(files: dict[str, Path]) -> None:

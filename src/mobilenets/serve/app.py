@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.browser import onnxruntime_web
+from mobilenets.page import PAGE
 from mobilenets.serve.bodies import LARGEST_TOP, JsonRequest
 from mobilenets.serve.guard import MODEL, Guard
 from mobilenets.serve.models import Model
@@ -23,7 +24,7 @@ from mobilenets.serve.problems import Problem, json_response
 from mobilenets.serve.service import Service
 from mobilenets.serve.settings import Settings
 from mobilenets.version import __version__
-from mobilenets.web import PAGE, anchors_bytes, browser_description
+from mobilenets.web import anchors_bytes, browser_description
 
 Top = Annotated[int | None, Query(ge=1, le=LARGEST_TOP, description="Classes or boxes told of an image.")]
 Score = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False, description="Least score of a box.")]

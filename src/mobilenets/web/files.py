@@ -8,9 +8,6 @@ from pathlib import Path
 from mobilenets.errors import MisuseError
 from mobilenets.latency.devices.browser import ORT_WEB_VERSION, onnxruntime_web
 
-PAGE = Path(__file__).resolve().parents[1] / "serve" / "page"
-"""Folder of the page: `index.html`, which is given at /, and what it loads, which is given at /static/."""
-
 _RUNTIME = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.errors import MisuseError
+from mobilenets.page import PAGE
 from mobilenets.prediction.predictor import Predictor, open_model
 from mobilenets.runtime.session import existing
 from mobilenets.web.described import ANCHORS, DESCRIPTION, MODEL, anchors_bytes, browser_description, runs_in_browser
-from mobilenets.web.files import PAGE, runtime_files
+from mobilenets.web.files import runtime_files
 
 _MODE = '<meta name="mobilenets-mode" content="{}">'
 

@@ -15,6 +15,7 @@ from mobilenets.exports.loaders.pack import TOLERANCE
 from mobilenets.files import write_text
 from mobilenets.heads import anchors
 from mobilenets.onnx import IMAGE
+from mobilenets.page import PAGE
 from mobilenets.runtime.session import Description
 from mobilenets.table import json as table_json
 from mobilenets.version import __version__
@@ -23,7 +24,6 @@ FILES = ("loader.py", "loader.js", "loader.html", "Loader.kt", "README.md")
 """What is written, beside `labels.json`."""
 ANCHORS = "anchors.json"
 """Beside a raw detector: centre x, centre y, width and height of each, in parts of the image's."""
-_PAGE = Path(__file__).resolve().parents[2] / "serve" / "page"
 _MODES = {1: ("L", "grey (the luma of colours)"), 3: ("RGB", "RGB"), 4: ("RGBA", "its four channels")}
 _SUPPORT = {"bilinear": 1, "bicubic": 2}
 
@@ -114,7 +114,7 @@ def _filled(name: str, facts: Mapping[str, Any]) -> str:
 
 def _shared(name: str) -> str:
     """A module of the web page as a part of a plain script: what is exported there is a name of the script here."""
-    text = (_PAGE / name).read_text(encoding="utf-8")
+    text = (PAGE / name).read_text(encoding="utf-8")
     text = re.sub(r"^(import .*| \* @typedef \{import.*)\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^export ", "", text, flags=re.MULTILINE)
 
