@@ -29,7 +29,7 @@ from benchmarks.decode import photos
 from benchmarks.tables import machine
 from mobilenets.data import decode
 from mobilenets.files import write_bytes
-from mobilenets.prediction.sessions import processors
+from mobilenets.processors import processors
 
 NAME = "predict"
 

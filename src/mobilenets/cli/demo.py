@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from mobilenets.cli.fit import show
 from mobilenets.cli.output import print_json
 from mobilenets.cli.progress import Display
 from mobilenets.files import run_folder
+from mobilenets.processors import processors
 
 Shown = Literal["classify", "detect", "segment"]
 
@@ -62,7 +62,7 @@ def _draw(task: Shown, folder: Path) -> int:
     """Draw a data set of a task; returns its number of images."""
     from mobilenets.data import scenes
 
-    workers = os.cpu_count() or 1
+    workers = processors()
     match task:
         case "classify":
             train, val = 400, 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from mobilenets.model import MobileNet, save
 from mobilenets.outputs import PROBABILITIES
 from mobilenets.precision import Scheme
 from mobilenets.prediction import score as evaluation
+from mobilenets.processors import processors
 from mobilenets.quantization.sensitivity import draw_sensitivity
 from mobilenets.report import command, listed
 from mobilenets.runtime import describe, open_artifact
@@ -228,7 +228,7 @@ class Work:
 
     def score(self, path: Path) -> Score:
         """An artifact on the validation images, in its own runtime."""
-        session = open_artifact(path, threads=os.cpu_count() or 1)
+        session = open_artifact(path, threads=processors())
         task = self.model.info.task
         scored, found = judge(self.model.network, task, session.classes), []
         for start in range(0, len(self.pixels), BATCH):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from mobilenets.data.decode import prepare
 from mobilenets.data.splits import Sample, labels_of
 from mobilenets.errors import DataError
+from mobilenets.processors import processors
 
 __all__ = ["Loading", "Progress", "allocate", "check_readable", "compacted", "filled"]
 
@@ -81,7 +81,7 @@ def filled(count: int, read: Callable[[int], None], loading: Loading) -> dict[in
         the reason for each index at which it raised DataError.
     """
     prepare()
-    stop, threads = Event(), loading.workers or os.cpu_count() or 1
+    stop, threads = Event(), loading.workers or processors()
 
     def task(indices: range) -> tuple[range, dict[int, str]]:
         failed = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,6 +21,7 @@ from mobilenets.doctor.findings import Report, worst_first
 from mobilenets.doctor.survey import Item, Survey, layout_findings, survey
 from mobilenets.errors import MisuseError
 from mobilenets.metrics import Task
+from mobilenets.processors import processors
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +54,7 @@ def check(
     if resolution < 1:
         raise MisuseError(f"`resolution` (={resolution}) must be at least 1 pixel, such as 224.")
     found = found or survey(data, task)
-    facts, thumbs = examine_all(found.items, workers or os.cpu_count() or 1, on_progress)
+    facts, thumbs = examine_all(found.items, workers or processors(), on_progress)
     sizes = Counter(item.split for item in found.items)
     findings = [
         *layout_findings(found),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import time
@@ -47,6 +46,7 @@ from mobilenets.latency import Latency, device, table_for, time_artifact, time_n
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision
+from mobilenets.processors import processors
 from mobilenets.search import successive_halving
 from mobilenets.search.space import PREFIX
 from mobilenets.search.timing import SCORED_PER_S, Clock, Sitting, timed_again, within
@@ -101,7 +101,7 @@ class Job(Sitting):
 
     def work(self, counted: list[Candidate]) -> Outcome:
         """All phases, one after the other."""
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(processors())
         candidates = self.measure(counted)
         candidates += self.searched(candidates)
         chosen = self.choose(candidates)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from mobilenets.errors import DataError, MisuseError, MobileNetsError
 from mobilenets.files import cache_folder, write_text
 from mobilenets.latency import processor
 from mobilenets.latency.runner import time_call
+from mobilenets.processors import processors
 from mobilenets.runtime import Session, open_artifact, runtimes_of
 
 Images = NDArray[np.uint8]
@@ -281,7 +281,7 @@ def choose_for(
         )
     if precision is not None:
         raise MisuseError(f"runtime auto chooses the precision, too: leave out {precision!r}, or name the runtime.")
-    path, threads = Path(model), threads or os.cpu_count() or 1
+    path, threads = Path(model), threads or processors()
     reference = open_artifact(options(path)[0].path)
     contract = reference.preprocessing
     images = []

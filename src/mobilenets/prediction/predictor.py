@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from mobilenets.metrics import Task
 from mobilenets.onnx import metadata
 from mobilenets.outputs import PROBABILITIES
 from mobilenets.preprocessing import Preprocessing
+from mobilenets.processors import processors
 from mobilenets.runtime import SUFFIXES, open_artifact
 
 
@@ -100,7 +100,7 @@ def open_model(
     """
     if threads is not None and threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
-    threads = threads or os.cpu_count() or 1
+    threads = threads or processors()
     if (runtime or precision) and Path(str(model)).suffix.lower() not in SUFFIXES:
         raise MisuseError(f"a runtime and its precision are for exported files ({', '.join(SUFFIXES)}), not {model}.")
     if not isinstance(model, str | Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from mobilenets.errors import MisuseError
 from mobilenets.prediction.auto import choose_for, wants_auto
 from mobilenets.prediction.features import open_featured
 from mobilenets.prediction.predictor import Predictor, open_model
+from mobilenets.processors import processors
 from mobilenets.runtime import SUFFIXES, open_artifact
 
 
@@ -62,11 +62,6 @@ class Opened:
             one = self.first if threads == plan.threads else self.again(plan.threads)
             return [one] * plan.sessions
         return [self.first, *(self.again(plan.threads) for _ in range(plan.sessions - 1))]
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_for_many(

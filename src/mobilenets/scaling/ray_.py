@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mobilenets.errors import ClusterError, DataError, MissingExtraError, MisuseError
+from mobilenets.processors import processors
 from mobilenets.runtime.quiet import quiet
 from mobilenets.scaling.inputs import Block
 from mobilenets.scaling.work import Done, Work
@@ -89,7 +90,7 @@ def _joined(ray: Any, address: str, folder: str) -> str:
                 ) from error
     with quiet():
         ray.init(
-            address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, _temp_dir=folder,
+            address="local", num_cpus=processors(), include_dashboard=False, _temp_dir=folder,
             object_store_memory=_STORE_BYTES, log_to_driver=False,
         )  # fmt: skip
     return f"cluster: this machine, {_processors(ray)} processors"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.errors import MisuseError
+from mobilenets.processors import processors
 
 TOKEN = "MOBILENETS_TOKEN"
 
@@ -59,7 +60,7 @@ class Settings:
         """Processors to use: those that were asked for, or all that this process may run on."""
         if self.threads is not None:
             return self.threads
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors()
 
     @property
     def held_bytes(self) -> int:
