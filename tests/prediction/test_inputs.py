@@ -15,7 +15,7 @@ import pytest
 from making import picture
 from mobilenets.data import decode
 from mobilenets.errors import DataError, MisuseError
-from mobilenets.prediction.camera import is_camera
+from mobilenets.prediction.frames import is_camera
 from mobilenets.prediction.inputs import sources_of
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,15 @@ def test_the_command_line(
     detector: Any, clip: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["predict", str(detector.artifact), str(clip), "--threads", "1"]
-    assert _run(command) == 2
-    assert "is a video: name a folder for the drawn one with --draw" in capsys.readouterr().err
+    rows = tmp_path / "rows" / "clip.csv"
+    assert _run([*command, "--out", str(rows)]) == 0, "without --draw the frames are images"
+    listed = {line.partition(",")[0] for line in rows.read_text().splitlines()[1:]}
+    assert listed <= {f"{clip}/{i}" for i in range(9)} and listed
+    shutil.rmtree(rows.parent)
+    (tmp_path / "cut.mp4").write_text("no video")
+    assert _run(["predict", str(detector.artifact), str(tmp_path / "cut.mp4"), "--csv"]) == 1
+    assert "cut.mp4: not a video that can be read" in capsys.readouterr().out
+    (tmp_path / "cut.mp4").unlink()
     assert _run([*command, str(photos / "a.png"), "--draw", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "9 frames in" in out and "frames/s" in out and "a.png" in out

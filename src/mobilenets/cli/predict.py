@@ -42,11 +42,12 @@ def run(
         model: a checkpoint (.safetensors) or an exported file (.onnx, .xml, .tflite, .pte, .pt2).
         paths: image files, folders (searched through), globs or web addresses; tar shards (.tar); Parquet files of
             images, paths or web addresses; @LIST, or - for stdin: a path on each line; camera:0; videos (.mp4, .m4v,
-            .mov, .mkv, .avi, .webm).
+            .mov, .mkv, .avi, .webm), whose frames are images.
         list_: a text file with a path or a web address on each line.
         top: classes to list for each image, 5 unless given; of a detector boxes, 100 unless given.
         score: least score of a box that is listed, 0.5 unless given.
-        draw: folder for the pictures and videos with what was found drawn on them; videos need it.
+        draw: folder for the pictures and videos with what was found drawn on them; a video is then drawn as a
+            whole, and has no rows.
         features: a node, such as row16.conv: its values for each image go to --out, too.
         threads: processors to use; all that are allowed unless given.
         runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
@@ -78,8 +79,9 @@ def run(
     from mobilenets.prediction import is_video, predict_stream, predict_videos
     from mobilenets.streams import predict_to
 
-    videos, images = [p for p in paths if is_video(p)], [p for p in paths if not is_video(p)]
-    _check(paths, videos, draw, top, out, csv_=csv_, json=json)
+    videos = [path for path in paths if is_video(path)] if draw is not None else []  # else their frames are images
+    images = [path for path in paths if path not in videos]
+    _check(paths, top, out, csv_=csv_, json=json)
     _check_run(images, out, features, resume=resume, overwrite=overwrite, told=csv_ or json)
     drawn: list[Video] = []
     before = 0
@@ -117,8 +119,6 @@ def run(
 
 def _check(
     paths: Sequence[str],
-    videos: Sequence[str],
-    draw: Path | None,
     top: int | None,
     out: Path | None,
     *,
@@ -131,8 +131,6 @@ def _check(
         raise MisuseError(f"unknown option: {option}. A file of that name is ./{option}.")
     if not paths:
         raise MisuseError("no images given: name files, folders or globs after the model.")
-    if videos and draw is None:
-        raise MisuseError(f"{videos[0]} is a video: name a folder for the drawn one with --draw.")
     if top is not None and top < 1:
         raise MisuseError(f"--top (={top}) must be at least 1.")
     if out is not None:
@@ -149,4 +147,4 @@ def _check_run(
     if features is not None and out is None and not told:
         raise MisuseError("--features are too many numbers for a screen: name a file with --out.")
     if out is not None and not images:
-        raise MisuseError(f"--out {out} is for images; videos are drawn.")
+        raise MisuseError(f"--out {out} is for images; videos that are drawn have no rows.")

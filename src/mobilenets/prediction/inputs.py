@@ -18,18 +18,19 @@ from mobilenets.data.parquet import images_of
 from mobilenets.data.shards import expand_braces, members
 from mobilenets.data.sources import Source
 from mobilenets.errors import MisuseError
-from mobilenets.prediction.camera import camera_frames, is_camera
+from mobilenets.prediction.frames import camera_frames, is_camera, video_frames
+from mobilenets.prediction.video import is_video
 
 __all__ = ["sources_of"]
 
 
 def sources_of(paths: Iterable[str | Path]) -> Iterator[Source]:
-    """Images of files, folders (searched through), globs, shards, Parquet files, lists, web addresses or cameras.
+    """Images of files, folders (searched through), globs, shards, Parquet files, lists, addresses, videos or cameras.
 
     Args:
         paths: `NAME.tar` (with braces or wildcards for several), `NAME.parquet` (image bytes, paths or web addresses),
             `@LIST` (a text file with a path or a web address on each line), `-` (such lines on stdin), `camera:0`,
-            `https://...`; everything else names files.
+            `https://...`; videos, whose frames are images; everything else names files.
 
     Raises:
         MisuseError: a path does not exist, or a folder or pattern has no images.
@@ -45,6 +46,8 @@ def _sources(path: str) -> Iterator[Source]:
         return _listed(Path(path[1:]).expanduser())
     if is_camera(path):
         return camera_frames(path)
+    if is_video(path):
+        return video_frames(Path(path).expanduser())
     names = _tables(path)
     if path.endswith(".tar"):
         return itertools.chain.from_iterable(_shard(name) for name in names)

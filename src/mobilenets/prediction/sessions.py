@@ -36,7 +36,8 @@ class Plan:
 
     def __str__(self) -> str:
         each = f"{self.sessions} x {self.threads} thread{'s' * (self.threads > 1)}"
-        return f"{self.workers} workers, {each}, {self.batch} image{'s' * (self.batch > 1)} at once"
+        workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
+        return f"{workers}, {each}, {self.batch} image{'s' * (self.batch > 1)} at once"
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def draw_video(predictor: Predictor, ask: Ask, path: Path, target: Path, *, on_p
     av = pyav()
     started, done = time.perf_counter(), 0
     names = [(i, name) for i, name in enumerate(names_of(predictor)) if name.lower() != BACKGROUND]
-    with replacing(target) as temporary, _opened(path) as source, av.open(str(temporary), "w", format="mp4") as made:
+    with replacing(target) as temporary, open_video(path) as source, av.open(str(temporary), "w", format="mp4") as made:
         stream = source.streams.video[0]
         writer = _Writer(made, stream)
         total = stream.frames or None
@@ -186,7 +186,7 @@ def _frames(source: Any, stream: Any, path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: the video is damaged: {error}.") from error
 
 
-def _opened(path: Path) -> Any:
+def open_video(path: Path) -> Any:
     """A container that has a video.
 
     Raises:

@@ -12,7 +12,7 @@ from mobilenets.data.sources import Source
 from mobilenets.errors import MisuseError
 from mobilenets.prediction import Prediction
 from mobilenets.prediction.asking import asking, check_asked
-from mobilenets.prediction.camera import is_camera
+from mobilenets.prediction.frames import is_camera
 from mobilenets.prediction.inputs import sources_of
 from mobilenets.prediction.pipeline import through
 from mobilenets.prediction.predict import drawing, open_with
