@@ -71,6 +71,7 @@ def macs(model: Path) -> int:
     return mn.cost(mn.load(model).network).macs
 
 
+@pytest.mark.slow
 def test_down_to_the_budget_with_interruptions(start: Path, photos: Path, tmp_path: Path) -> None:
     out, budget = tmp_path / "run", f"{0.7 * macs(start):.0f}MACs"
 

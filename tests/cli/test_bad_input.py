@@ -218,7 +218,10 @@ def test_no_space_left(tmp_path: Path, small_scenes: Path, run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "more", "minutes"),
-    [("decoding train", 0.0, "0.2"), ("training mobilenet", 0.5, "0.3")],
+    [
+        pytest.param("decoding train", 0.0, "0.2", marks=pytest.mark.slow),
+        ("training mobilenet", 0.5, "0.3"),
+    ],
 )
 def test_ctrl_c(phase: str, more: float, minutes: str, small_scenes: Path, tmp_path: Path, latency_cache: Path) -> None:
     """SIGINT while a fit works: one line that says how to go on, exit code 130, and going on works."""

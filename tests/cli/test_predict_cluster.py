@@ -19,7 +19,7 @@ from mobilenets.cli.predict_cluster import _address, _bounds
         (["--cluster", "local", "--out", "o"], "no images given: name files, folders, patterns or addresses"),
         (["a.jpg", "--cluster", "local", "--out", "o", "--csv"], "--csv and --draw are not for a --cluster"),
         (["a.jpg", "--cluster", "local", "--out", "o", "--workers", "many"], "--workers (=many) must be the least and"),
-        (["a.jpg", "--resume"], "--workers, --resume and --overwrite are for a --cluster."),
+        (["a.jpg", "--workers", "2"], "--workers is for a --cluster."),
     ],
 )
 def test_misuse(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,11 @@ def no_training() -> tuple[Squares, Squares]:
 
 
 @pytest.mark.parametrize(
-    ("name", "inside"), [("ssdlite_mobilenet_v3_small", True), ("lraspp_mobilenet_v3_small", False)]
+    ("name", "inside"),
+    [
+        pytest.param("ssdlite_mobilenet_v3_small", True, marks=pytest.mark.slow),
+        ("lraspp_mobilenet_v3_small", False),
+    ],
 )
 def test_a_rung_is_scored_and_kept(name: str, inside: bool, tmp_path: Path) -> None:
     pytest.importorskip("faster_coco_eval")

@@ -142,6 +142,7 @@ def test_fit_of_a_detector(cache: Path, tmp_path: Path, monkeypatch: pytest.Monk
         mn.fit(tmp_path / "data", ["60ms", "40MMACs"], out=tmp_path / "fit", weights="none", task="detect", resume=True)
 
 
+@pytest.mark.slow
 def test_fit_of_a_segmenter(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOBILENETS_CACHE", str(cache))
     scenes.write_segmentation(tmp_path / "data", train=24, val=8)

@@ -18,6 +18,7 @@ def latency(median_ms: float) -> Latency:
     return Latency(median_ms, median_ms, median_ms, 10, 1, "runtime", "fp32", "device")
 
 
+@pytest.mark.slow
 def test_ratios_of_more_than_are_loaded_at_once() -> None:
     clock = Clock(device("local"), 1, "fp32", None)
     wide = scale(TOY, 4.0)

@@ -41,6 +41,7 @@ def same(a: mn.MobileNetsError | torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_kill_nine_at_three_random_moments(small_scenes: Path, tmp_path: Path) -> None:
     """The final weights are bit-identical to those of a run that nobody killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -171,7 +171,7 @@ def test_fit_starts_from_weights_where_they_fit(source: Path, small_scenes: Path
     assert len(said) == 2 and said[0].startswith(wide.label)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_grey_and_four_channels(channels: int, source: Path, tmp_path: Path) -> None:
     """From RGB weights to an exported file that takes images of other channels."""
     from PIL import Image

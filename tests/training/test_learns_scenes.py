@@ -29,6 +29,7 @@ def test_a_detector_learns_scenes(weights: Path, tmp_path: Path) -> None:
     assert model.info.metrics["val_ap50"] > 0.35  # 0.52 once
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_scenes(weights: Path, tmp_path: Path) -> None:
     write_segmentation(tmp_path / "data", train=200, val=40, size=96, objects=(1, 2), kinds=KINDS)
     network = mn.scale(mn.network("lraspp_mobilenet_v1"), 0.25, 96)

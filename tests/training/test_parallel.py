@@ -54,6 +54,7 @@ def test_two_processes_have_the_curve_of_one(small_scenes: Path, tmp_path: Path)
     assert abs(alone["val_loss"] - together["val_loss"]) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_restarted_and_goes_on(small_scenes: Path, tmp_path: Path) -> None:
     """Elastic restart resumes by itself; the weights are those of a run in which nobody died."""
     (tmp_path / "a").mkdir()
@@ -71,6 +72,7 @@ def test_a_killed_worker_is_restarted_and_goes_on(small_scenes: Path, tmp_path: 
     assert not list((tmp_path / "b" / "run").glob("resume*"))
 
 
+@pytest.mark.slow
 def test_the_command_line_under_torchrun(small_scenes: Path, tmp_path: Path) -> None:
     command = ["-m", "mobilenets", "train", "mobilenet_v3_small", str(small_scenes), "--width", "0.25"]
     options = ["--resolution", "32", "--epochs", "1", "--batch-size"]
