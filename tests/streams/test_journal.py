@@ -84,3 +84,14 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
         begun(out)
     begun(out, overwrite=True)
     assert out.exists(), "until the new one is whole"
+
+
+def test_lines_that_cannot_be_read_count_for_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "a.csv"
+    stopped_after(out, 2 * STEP)
+    with journal_of(out).open("ab") as torn:
+        torn.write(b'puts": "0f"}\n7\n')
+    assert begun(out, resume=True).rows == 2 * STEP
+    journal_of(out).write_bytes(b"not a journal\n")
+    with pytest.raises(MisuseError, match="damaged, so nobody can tell what is done: --overwrite begins anew"):
+        begun(out, resume=True)

@@ -58,13 +58,15 @@ class Journal:
 
     def _read(self, path: Path) -> None:
         lines = [line for line in self.file.read_bytes().split(b"\n")[:-1] if line]
-        head = json.loads(lines[0]) if lines else self._head
+        head = _values(lines[0]) if lines else self._head
+        if head is None:
+            raise MisuseError(f"{self.file}: damaged, so nobody can tell what is done: --overwrite begins anew.")
         if head != self._head:
             raise MisuseError(f"{path}: the run that was interrupted had {_difference(head, self._head)}.")
         there = self.part.stat().st_size
         for line in lines[1:]:
-            told = json.loads(line)
-            if told["bytes"] <= there:
+            told = _values(line)  # one that was killed while it cut the journal off leaves a part of a line
+            if told is not None and told["bytes"] <= there:
                 self.rows, self._bytes, self._digest = told["rows"], told["bytes"], told["inputs"]
 
     def skip(self, names: Iterator[str]) -> None:
@@ -138,6 +140,14 @@ def remove(path: Path) -> None:
     """Remove what an interrupted run left; the file itself stays until it is replaced."""
     part_of(path).unlink(missing_ok=True)
     journal_of(path).unlink(missing_ok=True)
+
+
+def _values(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _chained(digest: str, name: str) -> str:
