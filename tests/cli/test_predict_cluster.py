@@ -17,7 +17,10 @@ from mobilenets.cli.predict_cluster import _address, _bounds
     [
         (["a.jpg", "--cluster", "local"], "--cluster needs --out: the folder for the Parquet files."),
         (["--cluster", "local", "--out", "o"], "no images given: name files, folders, patterns or addresses"),
-        (["a.jpg", "--cluster", "local", "--out", "o", "--csv"], "--csv and --draw are not for a --cluster"),
+        (
+            ["a.jpg", "--cluster", "local", "--out", "o", "--csv"],
+            "--csv, --draw and --features are not for a --cluster",
+        ),
         (["a.jpg", "--cluster", "local", "--out", "o", "--workers", "many"], "--workers (=many) must be the least and"),
         (["a.jpg", "--workers", "2"], "--workers is for a --cluster."),
     ],

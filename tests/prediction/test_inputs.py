@@ -110,3 +110,20 @@ def test_a_camera_that_is_not_there() -> None:
     assert not is_camera("camera:front")
     with pytest.raises(DataError, match=r"camera:97: no camera can be opened at /dev/video97"):
         sources_of(["camera:97"])
+
+
+def test_what_cannot_be_read_is_an_image_with_an_error(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfa\0b.jpg\nhttp://[bad/x.jpg\n")
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for i in range(3):
+            tar.add(folder / f"{i}.png", f"{i}.png")
+    whole = (tmp_path / "s.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 3])
+    said = []
+    for source in sources_of([f"@{tmp_path / 'l.txt'}", tmp_path / "cut.tar"]):
+        try:
+            decode.decode(source)
+        except DataError as error:
+            said.append(str(error))
+    assert said[0].startswith("a\0b.jpg: cannot be read") and "cannot be downloaded" in said[1]
+    assert "cut.tar" in said[-1]

@@ -95,3 +95,16 @@ def test_lines_that_cannot_be_read_count_for_nothing(tmp_path: Path) -> None:
     journal_of(out).write_bytes(b"not a journal\n")
     with pytest.raises(MisuseError, match="damaged, so nobody can tell what is done: --overwrite begins anew"):
         begun(out, resume=True)
+
+
+def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "a.csv"
+    with begun(out).writing("head\n") as write:
+        write("0.jpg", "0\n")
+        with pytest.raises(MisuseError, match="another process is writing this run"):
+            begun(out, resume=True).writing("head\n").__enter__()
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="is a folder: name a file for --out"):
+        begun(tmp_path)

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted. Results go to stdout, 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ VERBS: dict[str, str] = {
     "check": "Find what is wrong with a data set: broken files, copies, leaks, odd sizes, unequal classes.",
     "serve": "Answer over HTTP what models say of images; with a page to try them.",
     "evaluate": "Score a checkpoint or an exported file on labelled images.",
-    "predict": "Label images with a checkpoint or an exported file.",
+    "predict": "Classes, boxes or masks of images, with a checkpoint or an exported file.",
     "quantize": "int8 that holds its accuracy: techniques tried and scored until one passes.",
     "export": "Write a checkpoint in one format or in several, preprocessing inside, each proven in its own runtime.",
     "convert": "Take the tensors out of a pickle (.pth) and write them as safetensors.",
@@ -61,6 +62,9 @@ def app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    for stream, errors in ((sys.stdout, "backslashreplace"), (sys.stdin, "surrogateescape")):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
+            stream.reconfigure(errors=errors)
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

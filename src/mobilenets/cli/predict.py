@@ -48,7 +48,7 @@ def run(
         score: least score of a box that is listed, 0.5 unless given.
         draw: folder for the pictures and videos with what was found drawn on them; a video is then drawn as a
             whole, and has no rows.
-        features: a node, such as row16.conv: its values for each image go to --out, too.
+        features: a node, such as row19.conv: its values for each image go to --out, too.
         threads: processors to use; all that are allowed unless given.
         runtime: onnxruntime, openvino, litert, executorch or pytorch, where it reads the file, its own unless
             given; auto measures those that are installed and takes the fastest whose answers pass.
@@ -68,8 +68,9 @@ def run(
     if cluster is not None:
         from mobilenets.cli.predict_cluster import run_on_cluster
 
-        if csv_ or draw is not None:
-            raise MisuseError("--csv and --draw are not for a --cluster: it writes Parquet files to --out.")
+        _check_options(paths)
+        if csv_ or draw is not None or features is not None:
+            raise MisuseError("--csv, --draw and --features are not for a --cluster: it writes Parquet files to --out.")
         return run_on_cluster(
             model, paths, out, address=cluster, workers=workers, top=top, score=score, threads=threads,
             runtime=runtime, precision=precision, resume=resume, overwrite=overwrite, json=json,
@@ -117,6 +118,11 @@ def run(
     return 1 if done and not before and told.errors + sum(each.error is not None for each in drawn) == done else 0
 
 
+def _check_options(paths: Sequence[str]) -> None:
+    if option := next((path for path in paths if path.startswith("-") and path != "-"), None):
+        raise MisuseError(f"unknown option: {option}. A file of that name is ./{option}.")
+
+
 def _check(
     paths: Sequence[str],
     top: int | None,
@@ -127,8 +133,7 @@ def _check(
 ) -> None:
     from mobilenets.streams import check_suffix
 
-    if option := next((path for path in paths if path.startswith("-") and path != "-"), None):
-        raise MisuseError(f"unknown option: {option}. A file of that name is ./{option}.")
+    _check_options(paths)
     if not paths:
         raise MisuseError("no images given: name files, folders or globs after the model.")
     if top is not None and top < 1:

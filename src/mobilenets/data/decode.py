@@ -184,8 +184,8 @@ def _read(path: Source) -> bytes:
                 data = file.readall()
         else:
             data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if not data:
         raise DataError(f"{path}: empty file (0 bytes), expected an image.")
     return data

@@ -45,8 +45,8 @@ class Address:
         Raises:
             DataError: the server cannot be reached or refuses, or the image is not whole or too large.
         """
-        request = urllib.request.Request(self.url, headers={"User-Agent": "mobilenets"})
         try:
+            request = urllib.request.Request(self.url, headers={"User-Agent": "mobilenets"})
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
                 data: bytes = response.read(_MOST_BYTES + 1)
                 left = response.length or 0

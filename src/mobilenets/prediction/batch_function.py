@@ -21,7 +21,7 @@ from mobilenets.data.remote import is_remote, read_remote
 from mobilenets.errors import DataError, MissingExtraError, MisuseError
 from mobilenets.metrics import Task
 from mobilenets.prediction.asking import Ask, asking, unreadable
-from mobilenets.prediction.found import Detection, Prediction
+from mobilenets.prediction.found import Detection, Prediction, utf8
 from mobilenets.prediction.loading import Seen, batch_of, batches, load_seen, seen
 from mobilenets.prediction.predictor import Predictor, open_model
 
@@ -242,15 +242,13 @@ def added_columns(found: Sequence[Prediction], task: Task) -> dict[str, list[Any
     """The columns of some predictions, one value a row, in the order of `arrow_schema`."""
     size: list[Any] = [None if each.size is None else list(each.size) for each in found]
     likely: dict[str, list[Any]] = {"label": [each.label for each in found], "score": [each.score for each in found]}
-    error: dict[str, list[Any]] = {"error": [each.error for each in found]}
+    error: dict[str, list[Any]] = {"error": [None if each.error is None else utf8(each.error) for each in found]}
     match task:
         case "classify" | "multi-label":
             top = [[{"label": label, "score": score} for label, score in each.top] for each in found]
             return likely | {"top": top} | error
         case "detect":
-            boxes: list[Any] = [
-                [asdict(one) | {"box": list(one.box)} for one in each.detections or ()] for each in found
-            ]
+            boxes: list[Any] = [[_detection(one) for one in each.detections or ()] for each in found]
             return likely | {"size": size, "detections": boxes} | error
         case "segment":
             regions: list[Any] = [[asdict(one) for one in each.regions or ()] for each in found]

@@ -50,8 +50,8 @@ def open_featured(model: object, node: str, *, threads: int, inner: Predictor | 
 
     Args:
         model: an `.onnx` file; else `inner` must be a checkpoint's.
-        node: a node as `mobilenets show` and `print(model)` name it, such as `row16.conv.act`; the beginning of several
-            names, such as `row16.conv`, stands for the last one of them. Files name nodes that were folded into another
+        node: a node as `mobilenets show` and `print(model)` name it, such as `row19.conv.act`; the beginning of several
+            names, such as `row19.conv`, stands for the last one of them. Files name nodes that were folded into another
             by the last of them.
         threads: inside an operator.
         inner: the model, where it is open already.

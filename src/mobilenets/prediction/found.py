@@ -134,6 +134,11 @@ def regions(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> tuple[Region, 
     )
 
 
+def utf8(text: str) -> str:
+    """A text that every file can hold: bytes of a name that are no UTF-8 are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def named(classes: tuple[str, ...], number: int) -> str:
     """Name of a class; its number where the model has no names."""
     return classes[number] if number < len(classes) else str(number)

@@ -17,11 +17,11 @@ from mobilenets.data.files import each_image, is_image
 from mobilenets.data.parquet import images_of
 from mobilenets.data.shards import expand_braces, members
 from mobilenets.data.sources import Source
-from mobilenets.errors import MisuseError
-from mobilenets.prediction.frames import camera_frames, is_camera, video_frames
+from mobilenets.errors import DataError, MisuseError
+from mobilenets.prediction.frames import Unreadable, camera_frames, is_camera, video_frames
 from mobilenets.prediction.video import is_video
 
-__all__ = ["sources_of"]
+__all__ = ["listed_names", "sources_of"]
 
 
 def sources_of(paths: Iterable[str | Path]) -> Iterator[Source]:
@@ -34,16 +34,17 @@ def sources_of(paths: Iterable[str | Path]) -> Iterator[Source]:
 
     Raises:
         MisuseError: a path does not exist, or a folder or pattern has no images.
-        DataError: a shard, a Parquet file or a camera cannot be read.
+        DataError: a Parquet file or a camera cannot be read. A shard or a video that is damaged ends in an image that
+            cannot be read.
     """
     return itertools.chain.from_iterable([_sources(str(path)) for path in paths])
 
 
 def _sources(path: str) -> Iterator[Source]:
     if path == "-":
-        return _lines(sys.stdin)
+        return _named(_lines(sys.stdin))
     if path.startswith("@"):
-        return _listed(Path(path[1:]).expanduser())
+        return _named(listed_names(Path(path[1:]).expanduser()))
     if is_camera(path):
         return camera_frames(path)
     if is_video(path):
@@ -70,17 +71,29 @@ def _tables(path: str) -> Sequence[Path]:
 
 
 def _shard(file: Path) -> Iterator[Source]:
-    return (member for member in members(file, file.stat().st_size) if is_image(member.name))
+    try:
+        yield from (member for member in members(file, file.stat().st_size) if is_image(member.name))
+    except DataError as error:
+        yield Unreadable(file, str(error))
 
 
-def _listed(file: Path) -> Iterator[Source]:
+def listed_names(file: Path) -> Iterator[str]:
+    """Paths and addresses of a text file, one a line, read as they are needed.
+
+    Raises:
+        MisuseError: there is no such file.
+    """
     if not file.is_file():
         raise MisuseError(f"no such list: {file}. Expected a text file with a path or a web address on each line.")
-    return _lines(file.open(encoding="utf-8", errors="surrogateescape"))
+    return _lines(file.open(encoding="utf-8-sig", errors="surrogateescape"))
 
 
-def _lines(lines: TextIO) -> Iterator[Source]:
+def _lines(lines: TextIO) -> Iterator[str]:
     with lines:
         for line in lines:
             if name := line.rstrip("\r\n"):
-                yield Address(name) if _is_address(name) else Path(name)
+                yield name
+
+
+def _named(names: Iterator[str]) -> Iterator[Source]:
+    return (Address(name) if _is_address(name) else Path(name) for name in names)

@@ -94,7 +94,7 @@ def predict_stream(
         top: see `predict`.
         score: see `predict`.
         draw: see `predict`; all names are listed first, since the pictures' folders depend on them.
-        features: a node whose values are wanted, too, such as `row16.conv`; see `features.open_featured`.
+        features: a node whose values are wanted, too, such as `row19.conv`; see `features.open_featured`.
         threads: see `predict`.
         runtime: see `predict`.
         precision: see `predict`.

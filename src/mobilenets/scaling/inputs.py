@@ -16,6 +16,7 @@ from mobilenets.data.parquet import image_column
 from mobilenets.data.remote import TABLE, find_remote, is_remote, open_file_system, remote_suffix
 from mobilenets.errors import DataError, MisuseError
 from mobilenets.prediction.batch_function import Cell
+from mobilenets.prediction.inputs import listed_names
 
 AT_ONCE = 64
 """Rows of a table, or names, that are read at once: a block of large photos need not fit in memory."""
@@ -63,7 +64,7 @@ def find_inputs(source: str | Path | Sequence[str | Path]) -> list[str]:
 
     Files, folders (searched through; their Parquet files where they have no images) and patterns, of this machine or,
     as addresses, of any file system that Arrow or fsspec knows; `@FILE` names a list, one name a line. A name given
-    twice counts once, except within a list.
+    twice counts twice.
 
     Raises:
         MisuseError: there is no such file, or a folder has neither.
@@ -72,19 +73,10 @@ def find_inputs(source: str | Path | Sequence[str | Path]) -> list[str]:
     given = [source] if isinstance(source, str | Path) else source
     found: list[str] = []
     for name in map(str, given):
-        found += _lines(Path(name[1:])) if name.startswith("@") else _expanded(name)
-    if not any(str(name).startswith("@") for name in given):
-        found = list(dict.fromkeys(found))
+        found += listed_names(Path(name[1:])) if name.startswith("@") else _expanded(name)
     if not found:
         raise MisuseError("no inputs: name files, folders, patterns, addresses, or @FILE for a list of them.")
     return found
-
-
-def _lines(file: Path) -> list[str]:
-    if not file.is_file():
-        raise MisuseError(f"@{file}: no such list; expected a text file with a name or address a line.")
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.strip()]
 
 
 def _expanded(name: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mobilenets.metrics import Task
 from mobilenets.prediction.batch_function import BatchFunction, Opened, added_columns, arrow_schema
+from mobilenets.prediction.found import utf8
 from mobilenets.scaling.inputs import Block, Input, read_block
 from mobilenets.scaling.parts import Parts, part_name
 
@@ -88,5 +89,9 @@ def _predicted(opened: Opened, inputs: Sequence[Input]) -> Any:
     import pyarrow as pa
 
     columns = added_columns(opened.predict([each.cell for each in inputs]), opened.task)
-    keys = {"path": [e.path for e in inputs], "table": [e.table for e in inputs], "row": [e.row for e in inputs]}
+    keys = {
+        "path": [None if e.path is None else utf8(e.path) for e in inputs],
+        "table": [None if e.table is None else utf8(e.table) for e in inputs],
+        "row": [e.row for e in inputs],
+    }
     return pa.table(keys | columns, schema=_schema(opened.task))

@@ -132,8 +132,9 @@ async def images_in_form(request: Request, stream: AsyncGenerator[bytes, None], 
     parser = _InMemory(request.headers, stream, max_files=max_images + 1, max_fields=100, max_part_size=65536)
     try:
         form = await parser.parse()
-    except MultiPartException as error:
-        raise Problem(400, f"the form cannot be read: {error.message}", f"Send {_FORMS}.") from error
+    except (MultiPartException, UnicodeError, LookupError) as error:  # the last two: a charset that nobody has
+        why = getattr(error, "message", error)
+        raise Problem(400, f"the form cannot be read: {why}", f"Send {_FORMS}.") from error
     parts = form.getlist("image")
     files = [each.file.read() for each in parts if not isinstance(each, str)]
     await form.close()

@@ -72,7 +72,8 @@ class Service:
     def _batcher(self, model: Model) -> Batcher[Asked, Prediction]:
         return Batcher(
             [answering(model, predictor) for predictor in model.predictors],
-            max_batch=model.max_batch, max_wait_s=self.settings.max_wait_ms / 1e3, queue=self.settings.queue,
+            max_batch=model.max_batch, max_wait_s=self.settings.max_wait_ms / 1e3,
+            queue=max(self.settings.queue, self.settings.max_images),  # else a large request never fits
             on_batch=self.meters.batch(model.name),
         )  # fmt: skip
 

@@ -42,6 +42,8 @@ class Journal:
         self.part, self.file = part_of(path), journal_of(path)
         self.rows, self._bytes, self._digest = 0, 0, ""
         self._head = {"version": VERSION, "settings": dict(settings)}
+        if path.is_dir():
+            raise MisuseError(f"{path} is a folder: name a file for --out.")
         path.parent.mkdir(parents=True, exist_ok=True)
         if overwrite:
             remove(path)
@@ -88,7 +90,7 @@ class Journal:
     def writing(self, header: str) -> Iterator[Callable[[str, str], None]]:
         """Gives what writes the lines of an input (its name, lines); a run can be gone on with after any death."""
         mode = "r+b" if self.rows else "wb"
-        with self.part.open(mode) as part, self.file.open(mode) as file:
+        with _alone(self.file), self.part.open(mode) as part, self.file.open(mode) as file:
             self._begin(part, file, header)
 
             def write(name: str, lines: str) -> None:
@@ -124,6 +126,25 @@ class Journal:
         file.write(json.dumps(told).encode() + b"\n")
         file.flush()
         self._told_s = time.monotonic()
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Keeps other processes from writing the same run.
+
+    Raises:
+        MisuseError: one does.
+    """
+    with file.open("ab") as opened:
+        try:
+            import fcntl
+
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MisuseError(f"{file}: another process is writing this run: wait for it, or stop it.") from error
+        except (ImportError, OSError):  # not on Windows, nor on every file system
+            pass
+        yield
 
 
 def part_of(path: Path) -> Path:

@@ -17,6 +17,7 @@ from mobilenets.files import replacing
 from mobilenets.metrics import Task
 from mobilenets.prediction import Prediction
 from mobilenets.prediction.coco import annotations_of, image_entry
+from mobilenets.prediction.found import utf8
 from mobilenets.prediction.pipeline import chunks
 from mobilenets.streams.records import from_record, to_record
 from mobilenets.streams.rows import csv_header, csv_rows, json_line
@@ -154,7 +155,7 @@ def _write_parquet(lines: Path, path: Path) -> None:
 
 
 def _parquet_row(found: Prediction) -> dict[str, Any]:
-    row = to_record(found) | {"path": found.name.encode("utf-8", "backslashreplace").decode()}
+    row = to_record(found) | {"path": utf8(found.name), "error": None if found.error is None else utf8(found.error)}
     row["top"] = [{"label": label, "score": score} for label, score in found.top]
     row["width"], row["height"] = row.pop("size") or (None, None)
     return row

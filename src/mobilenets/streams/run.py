@@ -87,7 +87,9 @@ def predict_to(
     if resume and out.exists() and not part_of(out).exists():
         journal_of(out).unlink(missing_ok=True)
         if on_note is not None:
-            on_note(f"{out} is complete: nothing to resume.")
+            on_note(
+                f"{out} is there and no interrupted run beside it: nothing to resume. What it is of is not checked."
+            )
         return Done(out, 0, 0, 0)
     opened, sources = open_with(
         model, sources_of(names), features=features, threads=threads, runtime=runtime, precision=precision,
