@@ -100,30 +100,28 @@ def predict_stream(
         precision: see `predict`.
         on_note: told which runtime was chosen, and how the processors share the work.
     """
-    opened, sources = open_with(
-        model, sources_of([paths] if isinstance(paths, str | Path) else paths), features=features, threads=threads,
-        runtime=runtime, precision=precision, on_note=on_note,
+    opened, sources, drawn = open_with(
+        model, [paths] if isinstance(paths, str | Path) else paths, top=top, score=score, draw=draw, features=features,
+        threads=threads, runtime=runtime, precision=precision, on_note=on_note,
     )  # fmt: skip
-    check_asked(opened.first.task, top, score)
-    drawn = None
-    if draw is not None:
-        listed = list(sources)
-        drawn, sources = drawing(listed, draw), iter(listed)
     return through(sources, opened, partial(asking, top=top, score=score), drawn=drawn, on_plan=on_note)
 
 
 def open_with(
     model: Any,
-    sources: Iterator[Source],
+    paths: Iterable[str | Path],
     *,
+    top: int | None = None,
+    score: float | None = None,
+    draw: str | Path | None = None,
     features: str | None = None,
     threads: int | None = None,
     runtime: str | None = None,
     precision: str | None = None,
     on_note: Callable[[str], None] | None = None,
-) -> tuple[Opened, Iterator[Source]]:
-    """A model, and all its images: the first ones may have been looked at."""
-    first: list[Source] = []
+) -> tuple[Opened, Iterator[Source], Drawn | None]:
+    """A model, its images and what draws on them, for arguments as `predict_stream` has them."""
+    sources, first = sources_of(paths), list[Source]()
 
     def sample() -> Sequence[Source]:
         first.extend(itertools.islice(sources, SAMPLE))
@@ -132,7 +130,12 @@ def open_with(
     opened = open_for_many(
         model, sample, features=features, threads=threads, runtime=runtime, precision=precision, note=on_note
     )
-    return opened, itertools.chain(first, sources)
+    check_asked(opened.first.task, top, score)
+    sources = itertools.chain(first, sources)
+    if draw is None:
+        return opened, sources, None
+    listed = list(sources)
+    return opened, iter(listed), drawing(listed, draw)
 
 
 def predict_files(

@@ -11,11 +11,10 @@ from pathlib import Path
 from mobilenets.data.sources import Source
 from mobilenets.errors import MisuseError
 from mobilenets.prediction import Prediction
-from mobilenets.prediction.asking import asking, check_asked
+from mobilenets.prediction.asking import asking
 from mobilenets.prediction.frames import is_camera
-from mobilenets.prediction.inputs import sources_of
 from mobilenets.prediction.pipeline import through
-from mobilenets.prediction.predict import drawing, open_with
+from mobilenets.prediction.predict import open_with
 from mobilenets.streams.journal import Journal, journal_of, part_of
 from mobilenets.streams.outputs import Output, check_suffix
 
@@ -91,21 +90,16 @@ def predict_to(
                 f"{out} is there and no interrupted run beside it: nothing to resume. What it is of is not checked."
             )
         return Done(out, 0, 0, 0)
-    opened, sources = open_with(
-        model, sources_of(names), features=features, threads=threads, runtime=runtime, precision=precision,
-        on_note=on_note,
+    opened, sources, drawn = open_with(
+        model, names, top=top, score=score, draw=draw, features=features, threads=threads, runtime=runtime,
+        precision=precision, on_note=on_note,
     )  # fmt: skip
-    check_asked(opened.first.task, top, score)
     settings = {
         "model": _sha256(Path(model)), "runtime": getattr(opened.first, "runtime", "pytorch"), "precision": precision,
         "threads": threads, "top": top, "score": score, "features": features,
         "draw": None if draw is None else str(draw),
     }  # fmt: skip
     journal = Journal(out, settings, resume=resume, overwrite=overwrite)
-    drawn = None
-    if draw is not None:
-        listed = list(sources)
-        drawn, sources = drawing(listed, draw), iter(listed)
     journal.skip(_names(sources))
     before, errors = journal.rows, 0
     if before and on_note is not None:
