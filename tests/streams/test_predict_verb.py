@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,23 @@ def test_stdin_and_lists(
 def test_misuse(model: str, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", model, str(picture(tmp_path / "a.png")), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_names_need_not_be_utf_8(model: str, tmp_path: Path) -> None:
+    """Where the terminal is strict, and in Parquet, whose texts are UTF-8."""
+    arrow = pytest.importorskip("pyarrow.parquet")
+    names = [os.fsencode(tmp_path) + b"/good\xfe.png", os.fsencode(tmp_path) + b"/bad\xff.png"]
+    with open(names[0], "wb") as file:  # noqa: PTH123 - a name of bytes
+        file.write(picture(tmp_path / "a.png").read_bytes())
+    with open(names[1], "wb") as file:  # noqa: PTH123
+        file.write(b"no picture")
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "mobilenets", "predict", model, "-"]
+    shown = subprocess.run(
+        [*command, "--csv"], input=b"\n".join(names), env=environment, capture_output=True, check=True
+    )
+    rows = list(csv.DictReader(io.StringIO(shown.stdout.decode())))
+    assert [(bool(row["label"]), bool(row["error"])) for row in rows] == [(True, False), (False, True)]
+    command += ["--out", str(tmp_path / "o.parquet")]
+    subprocess.run(command, input=b"\n".join(names), env=environment, capture_output=True, check=True)
+    assert arrow.read_table(tmp_path / "o.parquet")["path"].to_pylist() == [row["path"] for row in rows]
