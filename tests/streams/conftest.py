@@ -1,4 +1,4 @@
-"""The small detector and segmenter of the room above."""
+"""The small models of the room above."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from making import lively
+from making import lively, pixels, tiny
+from mobilenets.exports import export
 from mobilenets.model import arrays, build
 from mobilenets.onnx import to_onnx
 from mobilenets.table import scale
@@ -27,6 +28,14 @@ def made(folder: Path, name: str, classes: tuple[str, ...]) -> Made:
     proto = to_onnx(model.network, arrays(model), model.info.preprocessing, classes=classes)
     (folder / f"{name}.onnx").write_bytes(proto.SerializeToString())
     return Made(folder / f"{name}.onnx")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier."""
+    path = tmp_path_factory.mktemp("models") / "m.onnx"
+    export(tiny(), path, images=pixels(2, 64))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from making import picture, pixels, tiny
-from mobilenets.exports import export
+from making import picture
 from mobilenets.streams.journal import journal_of, part_of
 
 ENTRIES, PICTURES, KILLS = 4000, 25, 3
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "m.onnx"
-    export(tiny(), path, images=pixels(2, 64))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -12,29 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from making import picture, pixels, tiny
+from making import picture
 from mobilenets.cli import _run as run
-from mobilenets.exports import export
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("models") / "m.onnx"
-    export(tiny(), path, images=pixels(2, 64))
-    return str(path)
 
 
 def test_stdin_and_lists(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = f"{picture(tmp_path / 'a.png')}\n{tmp_path / 'none.png'}\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(names))
-    assert run(["predict", model, "-", "--json"]) == 0
+    assert run(["predict", str(model), "-", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["predictions"]
     assert [Path(each["path"]).name for each in told] == ["a.png", "none.png"]
     assert [each["error"] is None for each in told] == [True, False]
     (tmp_path / "l.txt").write_text(names)
-    assert run(["predict", model, "--list", str(tmp_path / "l.txt"), "--json"]) == 0
+    assert run(["predict", str(model), "--list", str(tmp_path / "l.txt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["predictions"] == told
 
 
@@ -48,12 +40,12 @@ def test_stdin_and_lists(
         (["--out", "a.txt"], "--out must end in .csv, .jsonl, .json or .parquet, got a.txt"),
     ],
 )
-def test_misuse(model: str, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", model, str(picture(tmp_path / "a.png")), *options]) == 2
+def test_misuse(model: Path, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(model), str(picture(tmp_path / "a.png")), *options]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_names_need_not_be_utf_8(model: str, tmp_path: Path) -> None:
+def test_names_need_not_be_utf_8(model: Path, tmp_path: Path) -> None:
     """Where the terminal is strict, and in Parquet, whose texts are UTF-8."""
     arrow = pytest.importorskip("pyarrow.parquet")
     names = [os.fsencode(tmp_path) + b"/good\xfe.png", os.fsencode(tmp_path) + b"/bad\xff.png"]
@@ -62,7 +54,7 @@ def test_names_need_not_be_utf_8(model: str, tmp_path: Path) -> None:
     with open(names[1], "wb") as file:  # noqa: PTH123
         file.write(b"no picture")
     environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
-    command = [sys.executable, "-m", "mobilenets", "predict", model, "-"]
+    command = [sys.executable, "-m", "mobilenets", "predict", str(model), "-"]
     shown = subprocess.run(
         [*command, "--csv"], input=b"\n".join(names), env=environment, capture_output=True, check=True
     )
