@@ -17,7 +17,7 @@ from mobilenets.zoo import network
 
 NAME = "pricing"
 VARIANTS = 1000
-BARS_MS = {"mobilenet_v3_large": 1.0, "ssdlite_mobilenet_v3_large": 2.0, "lraspp_mobilenet_v3_large": 2.0}
+BARS_MS = {"mobilenet_v3_large": 1.0, "ssdlite_mobilenet_v3_large": 1.0, "lraspp_mobilenet_v3_large": 1.0}
 
 
 def run() -> None:

@@ -136,18 +136,23 @@ def rank(arguments: argparse.Namespace) -> None:
         shared = SharedWeights(space, folder.classes, folder.task)
         Sandwich(shared, Recipe(minutes=1.0), splits[0]).restore(run / "shared.safetensors")
         pairs = []
-        for point in points:
+        for number, point in enumerate(points):
             table = space.network(point)
+            recipe = recipe_for(table, 0, epochs=arguments.epochs, adamw=arguments.adamw)
+            by = "_adamw" if arguments.adamw else ""
+            file = out / f"{table.name}_{arguments.epochs}_epochs{by}.safetensors"
+            if number % arguments.of != arguments.turn and not file.with_suffix(".json").is_file():
+                continue  # another process's
             before = scored(shared, point, *splits)
-            recipe = recipe_for(table, 0, epochs=arguments.epochs)
-            file = out / f"{table.name}_{arguments.epochs}_epochs.safetensors"
             full = trained(table, folder, splits, recipe, file, display)
-            pairs.append((before, full["val"]))
-            display.note(
-                f"{cost(table).macs / 1e6:.1f} M macs: {before:.1%} by shared weights, {full['val']:.1%} trained"
-            )
-    value = spearman([a for a, _ in pairs], [b for _, b in pairs])
-    print(f"Spearman's rank correlation over {len(pairs)} networks: {value}")
+            kind, macs = str(point["blocks"]), cost(table).macs
+            pairs.append((before, full["val"], kind, macs))
+            display.note(f"{kind}, {macs / 1e6:.1f} M macs: {before:.1%} by shared weights, {full['val']:.1%} trained")
+    for kind in ("", *sorted({pair[2] for pair in pairs})):
+        chosen = [pair for pair in pairs if kind in pair[2]]
+        value = spearman([pair[0] for pair in chosen], [pair[1] for pair in chosen])
+        by_macs = spearman([pair[3] for pair in chosen], [pair[1] for pair in chosen])
+        print(f"{kind or 'all'}: rank correlation {value} over {len(chosen)} networks; of their macs alone {by_macs}")
     print(machine())
 
 
@@ -168,6 +173,9 @@ if __name__ == "__main__":
     two.add_argument("data")
     two.add_argument("--networks", type=int, default=12)
     two.add_argument("--epochs", type=int, default=3)
+    two.add_argument("--adamw", action="store_true", help="as above")
+    two.add_argument("--turn", type=int, default=0, help="this process trains every so manyth network...")
+    two.add_argument("--of", type=int, default=1, help="...where so many processes share them")
     two.set_defaults(do=rank)
     torch.manual_seed(0)
     chosen = parser.parse_args()

@@ -63,6 +63,20 @@ def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) ->
     if out is None:
         numbers = range(1, 10**6)
         out = next(p for n in numbers if not (p := Path("runs") / f"{verb}{n}").exists())
+    check_new(out, overwrite=overwrite)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def check_new(out: str | Path | None, *, overwrite: bool = False) -> None:
+    """Refuse a run folder that cannot be begun; None is a free one. Nothing is written.
+
+    Raises:
+        MisuseError: `out` is a file, or exists and holds files.
+    """
+    if out is None:
+        return
     out = Path(out)
     if out.is_file():
         raise MisuseError(f"{out} is a file; --out needs a folder that does not exist yet.")
@@ -71,8 +85,6 @@ def run_folder(out: str | Path | None, verb: str, *, overwrite: bool = False) ->
             f"the run folder {out} exists and is not empty: choose another --out, or --resume to go on with it, or "
             "--overwrite to replace what a run writes there."
         )
-    out.mkdir(parents=True, exist_ok=True)
-    return out
 
 
 def check_same(run: object, before: Mapping[str, object], now: Mapping[str, object]) -> None:

@@ -65,6 +65,9 @@ class Watcher:
     def advance(self, done: int, total: int) -> None:
         """Images decoded so far."""
 
+    def looked(self, part: float, text: str) -> None:
+        """How much of a phase is done, from 0 to 1, and how it stands in words."""
+
     def tick(self, tick: Tick) -> None:
         """A training step is done."""
 

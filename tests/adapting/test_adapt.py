@@ -15,7 +15,7 @@ import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
 from mobilenets.adapting.job import AIM
-from mobilenets.adapting.learning import Classroom, Speed
+from mobilenets.adapting.learning import Classroom, Speed, tuning_recipe
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import changed_rows, front, steps
 from mobilenets.costs import parse_budget
@@ -30,7 +30,8 @@ from mobilenets.search import narrowest
 from mobilenets.search.timing import Clock, Costs, steps_left
 from mobilenets.table import json as table_json
 from mobilenets.table import scale, with_classes
-from mobilenets.training import load_splits
+from mobilenets.training import Recipe, load_splits
+from mobilenets.training.recipe import Dense
 from mobilenets.training.run import open_data
 from mobilenets.watching import Watcher
 from mobilenets.zoo import network
@@ -325,3 +326,10 @@ def test_other_networks_and_classes_are_refused(start: Path, photos: Path, tmp_p
     with pytest.raises(DataError, match="lying"):
         mn.adapt(model, photos, f"{0.7 * mn.cost(model.network).macs:.0f}MACs", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_has_learned_is_tuned_at_a_lower_rate() -> None:
+    """Of its task's training, for each task."""
+    for name, plain in (("ssdlite_mobilenet_v3_small", Dense(epochs=1)), ("mobilenet_v3_small", Recipe(epochs=1))):
+        model = build(network(name))
+        assert tuning_recipe(model, 60.0, 0).lr <= plain.lr / 4

@@ -14,6 +14,7 @@ from mobilenets.data.folder import open_folder
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.fitting.candidates import Candidate, grid
 from mobilenets.fitting.job import Job
+from mobilenets.fitting.judging import lighter, narrowable, over
 from mobilenets.fitting.relaxed import RELAXED
 from mobilenets.fitting.state import State
 from mobilenets.latency import Latency
@@ -53,6 +54,9 @@ def test_medium_ships_what_was_asked_for(
     result = mn.fit(small_scenes, BUDGET, resume=True, **options)  # type: ignore[arg-type]
     winner = result.report["winner"]
     assert winner["network"].endswith("_netadapt") and winner["macs"] <= 1.7e6
+    way = result.report["netadapt"]
+    assert [step["number"] for step in way] == list(range(len(way))) and way[-1]["macs"] == winner["macs"]
+    assert result.report["asked"]["effort"] == "medium"
     (shipped,) = [c for c in result.report["candidates"] if c["status"] == "winner"]
     assert shipped["predicted_ms"] > 0 and shipped["network"] == winner["network"]
     # what NetAdapt used before the interrupt is not taken off the time it has after it
@@ -85,12 +89,24 @@ def test_stepping_down_meets_what_was_asked_for(small_scenes: Path, tmp_path: Pa
     assert [job.meets(c) for c in (small, middle, large, huge)] == [True, True, False, False]
     narrow = replace(huge, predicted_ms=3.9)  # what NetAdapt made, whose file took 4.2 ms
     measured = Latency(4.2, 4.3, 4.1, 10, 1, "runtime", "fp32", "device")
-    light = job.lighter(narrow, measured, 1000)
+    light = lighter(job.meets, job.asked_for, narrow, measured, 1000)
     assert [light(c) for c in (small, middle, large)] == [True, False, False]
-    assert "over 4 ms" in job.over(narrow, measured, 1000)  # not over what was relaxed
+    assert "over 4 ms" in over(job.asked_for, narrow, measured, 1000)  # not over what was relaxed
     down, known = job.step_down(huge, [small, middle, large, huge], "why.", light)
     assert down is small and state.winner == small.label and state.minutes == 1.25
     assert [c.status for c in known] == ["front", "front", "front", "slow"]
     # where NetAdapt cannot reach it, all that meet it are left
     with pytest.raises(BudgetUnmetError, match=r"why\. No smaller candidate is left"):
         job.step_down(small, [small, large], "why.", job.meets)
+
+
+def test_what_cannot_be_made_narrower_is_not_begun_with(small_scenes: Path, tmp_path: Path) -> None:
+    state = State(tmp_path / "fit.json", str(small_scenes), ["4ms"], 1.0, 1, 0, effort="medium")
+    job = Job(tmp_path, state, parse_budget("4ms"), open_folder(small_scenes, seed=0), Watcher())
+    (hybrid,) = [c for c in grid(8, ["mobilenet_v4_hybrid_medium"]) if c.label.endswith("1 @160")]
+    large, within = (replace(hybrid, status="front", predicted_ms=ms) for ms in (4.5, 3.9))
+    assert narrowable(within, job.meets) is within  # it needs no NetAdapt
+    out = narrowable(large, job.meets)
+    assert out.status == "slow" and "not to be made narrower" in out.reason
+    (plain,) = candidates({160: 4.5})
+    assert narrowable(plain, job.meets) is plain

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from making import TOY
 from mobilenets.costs import cost
-from mobilenets.search import Dimension, Proposal, Step, able, best, dimensions, narrowest, netadapt, proposals
+from mobilenets.search import Dimension, Proposal, Step, able, dimensions, narrowest, netadapt, proposals, ranked
 from mobilenets.search.widths import Place
 from mobilenets.table.rows import Act, Bottleneck, Conv, Linear, Network, Pool
 
@@ -94,24 +94,25 @@ HAND = [made(0, 9.0), made(1, 8.0), made(2, 6.0)]
     ],
 )
 def test_rules(scores: tuple[float, ...], ratio: int, accuracy: int) -> None:
-    assert best(HAND, scores, cost=10.0, score=0.8) == ratio
-    assert best(HAND, scores, cost=10.0, score=0.8, rule="accuracy") == accuracy
+    assert ranked(HAND, scores, cost=10.0, score=0.8)[0] == ratio
+    assert ranked(HAND, scores, cost=10.0, score=0.8, rule="accuracy")[0] == accuracy
 
 
-def steps(limit: float, evaluate: Callable[[Proposal, int], float]) -> Iterator[Step]:
+def steps(limit: float, evaluate: Callable[[Network, int], float]) -> Iterator[Step]:
     return netadapt(
-        NET, 1.0, dimensions(NET), cost=channels, cut=lambda _: 8.0, evaluate=evaluate,
+        NET, dimensions(NET), cost=channels, cut=lambda _: 8.0, evaluate=evaluate,
         met=lambda n: channels(n) <= limit, divisor=8,
     )  # fmt: skip
 
 
-def walk(limit: float, evaluate: Callable[[Proposal, int], float]) -> list[tuple[str, int, float]]:
+def walk(limit: float, evaluate: Callable[[Network, int], float]) -> list[tuple[str, int, float]]:
     return [(s.proposal.dimension.label, s.proposal.after, s.proposal.cost) for s in steps(limit, evaluate)]
 
 
 def test_the_loop_goes_down_to_the_budget() -> None:
     # nothing costs accuracy but the shared width: the first of equals gives, until it has no more
-    told = walk(150.0, lambda p, _: 0.5 if p.dimension.kind == "bottleneck" else 1.0)
+    shared = BY_LABEL["bottleneck of rows 2, 3"]
+    told = walk(150.0, lambda n, _: 0.5 if shared.width(n) < 16 else 1.0)
     assert told == [
         ("expansion of row 2", 24, 171.0),
         ("expansion of row 2", 16, 163.0),
@@ -123,13 +124,59 @@ def test_the_loop_goes_down_to_the_budget() -> None:
 
 def test_the_ratio_prefers_what_costs_more_where_accuracy_is_the_same() -> None:
     # every proposal loses 0.1: the shared width takes 16 off for it, the others 8
-    scores = {0: 1.0}
+    assert walk(170.0, lambda n, _: 0.8 if n == NET else 0.7) == [("bottleneck of rows 2, 3", 8, 163.0)]
 
-    def evaluate(proposal: Proposal, number: int) -> float:
-        scores[number] = scores[number - 1] - 0.1 if number - 1 in scores else 0.0
-        return scores[number]
 
-    assert walk(170.0, evaluate) == [("bottleneck of rows 2, 3", 8, 163.0)]
+def test_a_change_is_from_the_network_before_after_the_same_lesson() -> None:
+    # the lesson itself costs 0.3: 8 off for 0.02 is worth more than 16 for 0.05, which 0.32 / 8 and 0.35 / 16 are not
+    seen: list[tuple[float, int]] = []
+
+    def evaluate(network: Network, number: int) -> float:
+        seen.append((channels(network), number))
+        lost = {179.0: 0.0, 163.0: 0.05, 171.0: 0.02}
+        return 0.7 - lost[channels(network)]
+
+    (step,) = steps(171.0, evaluate)
+    assert seen == [(179.0, 1), (171.0, 1), (163.0, 1), (171.0, 1), (171.0, 1)]
+    assert step.score == 0.7 and step.proposal.dimension.label == "expansion of row 2"
+
+
+def timed_walk(measured: dict[str, float], most: int) -> tuple[Step, list[list[float]]]:
+    """One step in which all lose nothing; what is measured, by label of the proposal."""
+    asked: list[list[float]] = []
+    offers = {p.network: p.dimension.label for p in proposals(NET, dimensions(NET), channels, cut=8.0, divisor=8)}
+
+    def timed(networks: Sequence[Network]) -> list[float]:
+        asked.append([channels(network) for network in networks])
+        return [measured[offers[network]] if network in offers else 180.0 for network in networks]
+
+    lost = {"expansion of row 2": 0.01, "bottleneck of rows 2, 3": 0.01, "expansion of row 3": 0.03}
+    (step,) = netadapt(
+        NET, dimensions(NET), cost=channels, cut=lambda _: 8.0, met=lambda n: n != NET, divisor=8, timed=timed,
+        evaluate=lambda n, _: 1.0 - lost.get(offers.get(n, ""), 0.0 if n == NET else 0.05), most_timed=lambda: most,
+    )  # fmt: skip
+    return step, asked
+
+
+def test_measured_cuts_decide() -> None:
+    # by prediction the shared width: 0.01 / 16. Measured it gives 3, less than half of 8; row 2 gives 5, row 3 gives 25
+    told = {"bottleneck of rows 2, 3": 177.0, "expansion of row 2": 175.0, "expansion of row 3": 155.0}
+    step, asked = timed_walk(told, 3)
+    assert asked == [[179.0, 163.0, 171.0, 171.0]]  # the network before, and the three that look best
+    # 0.01 / 5 against 0.03 / 25
+    assert step.proposal.dimension.label == "expansion of row 3"
+    assert step.measured_before == 180.0 and step.measured == {1: 177.0, 0: 175.0, 2: 155.0}
+    assert step.proposal.cost == 171.0  # what was predicted stays
+
+
+def test_where_no_cut_is_real_the_largest_is_kept() -> None:
+    told = {"bottleneck of rows 2, 3": 179.0, "expansion of row 2": 178.5, "expansion of row 3": 181.0}
+    assert timed_walk(told, 3)[0].proposal.dimension.label == "expansion of row 2"
+
+
+def test_without_time_to_measure_predictions_decide() -> None:
+    step, asked = timed_walk({}, 0)
+    assert asked == [] and step.proposal.dimension.label == "bottleneck of rows 2, 3" and step.measured == {}
 
 
 def test_a_budget_that_is_met_takes_no_step() -> None:

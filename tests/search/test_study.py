@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -165,14 +166,34 @@ def test_the_oldest_dies(tmp_path: Path) -> None:
     from mobilenets.search.samplers import Proposer
 
     proposer = Proposer("evolution", CHOICES, ["maximize"], population=3, sample=3)
-    import datetime
-
-    for age, value in enumerate([5, 0, 1, 2]):
-        when = datetime.datetime(2020, 1, 1) + datetime.timedelta(seconds=age)
-        proposer.learn(dict.fromkeys(CHOICES, value), [10.0 if value == 5 else value / 10], {}, when)
+    for number, value in [(3, 2), (0, 5), (1, 0), (2, 1)]:  # told in another order, as workers of other speeds do
+        proposer.learn(number, dict.fromkeys(CHOICES, value), [10.0 if value == 5 else value / 10], {})
     proposer.begin()
     for _ in range(20):
         assert sorted(proposer.ask().values())[1:-1] == [2] * 4  # the best of the last three, one choice changed
+
+
+def test_a_search_that_has_chosen_sends_its_workers_home(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "study.log", plan())
+    ended = work(study, load, lambda p: ((len(study.completed) < 3 or study.ledger.end()) and 0.5) or 0.5, trials=10**6)
+    assert ended.ended == "closed" and ended.seconds < 30
+    assert work(open_study(tmp_path / "study.log", plan()), load, accuracy, trials=10**6).trials == 0
+
+
+def test_ranked_by_what_the_objective_likes(tmp_path: Path) -> None:
+    """(accuracy, load) of three points: the heavy one is the best, two are as accurate, the light one is ahead."""
+    known = {0: (0.5, 0.9), 1: (0.5, 0.4), 2: (0.6, 1.2)}
+    for objective, numbers, best in (
+        ("hard", [2, 1, 0], 1),
+        ("front", [2, 1, 0], 1),
+        ("reward", [2, 1, 0], 2),  # 0.6 x 1.2^-0.07 = 0.592, 0.5 x 0.4^-0.07 = 0.533, 0.5 x 0.9^-0.07 = 0.504
+    ):
+        study = open_study(tmp_path / f"{objective}.log", plan(objective))  # type: ignore[arg-type]
+        study.completed = {n: Trial(n, {}, *values, 1.0, "") for n, values in known.items()}
+        assert [t.number for t in study.ranked(fresh=False)] == numbers
+        first = study.best(fresh=False)
+        assert first is not None and first.number == best
+    assert [t.number for t in study.front(fresh=False)] == [1, 2]
 
 
 # joining and reading ----------------------------------------------------------------------------------------------
@@ -251,12 +272,26 @@ def test_places_that_hold_no_study(tmp_path: Path) -> None:
         open_study(tmp_path, plan())
     with pytest.raises(MisuseError, match="there is no study at"):
         read_study(tmp_path / "none.log")
-    (tmp_path / "notes.txt").write_text("to do\nmore\n")
-    with pytest.raises(MisuseError, match="is not the journal of a study"):
-        open_study(tmp_path / "notes.txt", plan())
+    for text in ("to do\nmore\n", "to do\n", "to do", '{"a": 1}\n'):
+        (tmp_path / "notes.txt").write_text(text)
+        with pytest.raises(MisuseError, match="is not the journal of a study"):
+            open_study(tmp_path / "notes.txt", plan())
+        assert (tmp_path / "notes.txt").read_text() == text  # it is the user's
+    (tmp_path / "empty.log").touch()
+    open_study(tmp_path / "empty.log", plan())
+    (tmp_path / "torn.log").write_text('{"op_c')  # a worker that died in its first line
+    open_study(tmp_path / "torn.log", plan())
+    with pytest.raises(MisuseError, match=r"holds the study of another search\. To join it"):
+        open_study(tmp_path / "torn.log", replace(plan(), search="another"))
     open_study(tmp_path / "study.log", plan(), name="one")
     with pytest.raises(MisuseError, match="holds no study 'two'"):
         read_study(tmp_path / "study.log", "two")
+
+
+@pytest.mark.parametrize("exponent", [0.15, 0.0, math.nan, -math.inf])
+def test_exponents_that_are_none(tmp_path: Path, exponent: float) -> None:
+    with pytest.raises(MisuseError, match="a number below 0"):
+        open_study(tmp_path / "study.log", replace(plan("reward"), exponent=exponent))
 
 
 @pytest.mark.parametrize("choices", [{}, {"a": ()}, {"a": (1, 1)}, {"a": (1, True)}])

@@ -10,8 +10,10 @@ import pytest
 from making import TOY
 from mobilenets.costs import parse_budget
 from mobilenets.latency import Latency, device
+from mobilenets.search import timing
 from mobilenets.search.timing import LOADED, Clock, Costs, Sitting, timed_again, within
 from mobilenets.table import scale
+from mobilenets.watching import Tick, Watcher
 
 
 def latency(median_ms: float) -> Latency:
@@ -62,7 +64,7 @@ class Kept:
 
 def test_a_second_sitting_counts_the_first() -> None:
     state = Kept(minutes=2.0, spent_s=50.0)
-    sitting = Sitting(state, closing_s=30.0, begun=time.perf_counter() - 20.0)
+    sitting = Sitting(state, 30.0, Watcher(), time.perf_counter() - 20.0)
     assert sitting.spent_s() == pytest.approx(70.0, abs=1.0)
     assert sitting.left_s() == pytest.approx(50.0, abs=1.0) and sitting.working_s() == pytest.approx(20.0, abs=1.0)
     sitting.keep_time()
@@ -71,3 +73,41 @@ def test_a_second_sitting_counts_the_first() -> None:
     assert state.spent_s == pytest.approx(70.0, abs=1.0)
     state.minutes = 1.0
     assert sitting.left_s() < 0 and sitting.working_s() == 0.0
+
+
+def test_a_run_that_is_killed_has_kept_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever works tells a watcher: the time is written on the way, and what is told goes on to the user's."""
+
+    class Told(Watcher):
+        ticks = 0
+
+        def tick(self, tick: Tick) -> None:
+            self.ticks += 1
+
+    monkeypatch.setattr(timing, "KEEP_S", 0.0)
+    state, told = Kept(minutes=2.0, spent_s=0.0), Told()
+    sitting = Sitting(state, 0.0, told, time.perf_counter() - 50.0)
+    sitting.watcher.tick(Tick(0.5, 1.0, 1.0, 1.0, 1.0))
+    assert told.ticks == 1 and state.written == 1 and state.spent_s == pytest.approx(50.0, abs=1.0)
+    sitting.watcher.metric = "mIoU"
+    assert told.metric == "mIoU"
+    monkeypatch.setattr(timing, "KEEP_S", 60.0)
+    sitting.watcher.tick(Tick(0.5, 1.0, 1.0, 1.0, 1.0))
+    assert told.ticks == 2 and state.written == 1
+
+
+def test_all_that_a_run_tells_reaches_the_user() -> None:
+    """A method that `Watcher` gets and `Keeping` forgets would be told to nobody."""
+    told: list[str] = []
+
+    class Told(Watcher):
+        def __getattribute__(self, name: str) -> object:
+            if callable(getattr(Watcher, name, None)) and not name.startswith("_"):
+                return lambda *_: told.append(name)
+            return super().__getattribute__(name)
+
+    methods = [name for name, value in vars(Watcher).items() if callable(value)]
+    watcher = timing.Keeping(Told(), lambda: None)
+    for name in methods:
+        getattr(watcher, name)(*{"advance": (1, 2), "looked": (0.5, "x")}.get(name, (None,)))
+    assert told == methods and len(methods) >= 7

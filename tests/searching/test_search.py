@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from mobilenets.costs import parse_budget
+from mobilenets.costs import cost, parse_budget
 from mobilenets.data import scenes
+from mobilenets.data.folder import open_folder
 from mobilenets.errors import BudgetUnmetError, MisuseError
-from mobilenets.latency import LatencyTable
+from mobilenets.latency import Latency, LatencyTable, device
 from mobilenets.model import load
 from mobilenets.prediction import evaluate
 from mobilenets.search import read_study
-from mobilenets.search.timing import Costs
-from mobilenets.searching import Search, job, search
-from mobilenets.searching.state import State
+from mobilenets.search.space import Space
+from mobilenets.search.timing import Clock, Costs
+from mobilenets.searching import Search, job, narrowing, search
+from mobilenets.searching.finishing import Found
+from mobilenets.searching.reporting import best_of
+from mobilenets.searching.state import Asked, State
 from mobilenets.searching.terms import read_terms, write_terms
 from mobilenets.table import json as table_json
+from mobilenets.table.rows import Network
 from mobilenets.watching import Watcher
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
@@ -46,6 +53,9 @@ class _Stop(Watcher):
         if name.startswith(self.wanted):
             raise KeyboardInterrupt
 
+    def looked(self, part: float, text: str) -> None:
+        self.phase(text)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _short() -> Iterator[None]:
@@ -64,10 +74,17 @@ def searched(data: Path, out: Path, **changes: object) -> Search:
 def done(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
     """A search that was interrupted twice, and went on."""
     out = tmp_path_factory.mktemp("search") / "run"
-    for phase in ("scoring networks", "training searched"):
+    for phase in ("scoring networks", "1 network", "training searched"):
         with pytest.raises(KeyboardInterrupt):
             searched(small_scenes, out, watcher=_Stop(phase), resume=out.exists())
-    return searched(small_scenes, out, resume=True)
+        if phase == "1 network":
+            kept = [(t.number, t.point, t.accuracy) for t in read_study(out / "study.log").trials()]
+            weights = (out / "shared.safetensors").read_bytes()
+            assert len(kept) == 1
+    result = searched(small_scenes, out, resume=True)
+    assert [(t.number, t.point, t.accuracy) for t in read_study(out / "study.log").trials()][: len(kept)] == kept
+    assert (out / "shared.safetensors").read_bytes() == weights  # neither was begun anew
+    return result
 
 
 def test_it_gives_a_trained_file_within_the_budget(done: Search, small_scenes: Path):
@@ -170,6 +187,65 @@ def test_ctrl_c_before_the_training_tells_how_to_go_on(small_scenes: Path, tmp_p
     assert stop.notes[-1].endswith(f"--out {tmp_path / 'run'} --resume")
 
 
+def test_what_the_device_shows_can_rule_everything_out(small_scenes: Path, tmp_path: Path):
+    """By the table alone the smallest network fits; the device is 1.3 times slower than it."""
+    folder, state = (
+        open_folder(small_scenes),
+        State(tmp_path / "search.json", Asked("", ("1ms",), 1.0, resolutions=(32,))),
+    )
+    whole = Space.of("classify", 8, base=0.25, resolutions=(32,))
+
+    class Table(LatencyTable):
+        def rows_ms(self, network: Network, found: object) -> dict[int, float]:
+            return {0: cost(network).macs / 1e6}
+
+    table = object.__new__(Table)
+    smallest_ms = table.predict_ms(whole.network(whole.smallest()))
+
+    def timed(networks: Sequence[Network]) -> list[Latency]:
+        return [Latency(1.3 * table.predict_ms(n), 1, 1, 1, 1, "runtime", "fp32", "device") for n in networks]
+
+    def narrowed(budget_ms: float) -> Space:
+        costs = Costs(parse_budget(f"{budget_ms}ms"), "fp32", table)
+        return narrowing.space_for(folder, replace(state), costs, timed, Watcher())
+
+    with pytest.raises(BudgetUnmetError, match=r"takes 1\.1\d times that"):
+        narrowed(1.15 * smallest_ms)
+    assert narrowed(4 * smallest_ms).size > 1
+
+
+def test_a_tight_budget_takes_smaller_images_before_it_takes_the_channels():
+    windows = [(192, 224, 256), (160, 192, 224), (128, 160, 192), (96, 128, 160)]
+    found = {
+        budget: narrowing.begun("classify", 8, windows, Costs(parse_budget(budget), "fp32", None))
+        for budget in ("300MMACs", "15MMACs", "1MMACs")
+    }
+    ample, tight, hopeless = found.values()
+    assert ample.base == 1.0 and ample.choices["resolution"] == windows[0]
+    assert tight.base >= 0.5 and max(map(int, tight.choices["resolution"])) < 256
+    assert hopeless.base < 0.5 and hopeless.choices["resolution"] == windows[-1]
+
+
+def test_test_images_choose_nothing():
+    def found(name: str, met: bool, score: float) -> Found:
+        return Found(name, None, Path(name), None, None, met, score, 10)  # type: ignore[arg-type]
+
+    each = [found("lucky on test", True, 0.9), found("best on val", True, 0.7), found("over", False, 0.95)]
+    full = {"lucky on test": 0.6, "best on val": 0.8, "over": 0.99}
+    assert best_of(each, full).name == "best on val"
+
+
+def test_who_joins_knows_that_the_weights_came_from_somewhere(done: Search, small_scenes: Path, tmp_path: Path):
+    """Trained weights are trained on at a fifth of the rate, by whoever ends the search."""
+    weights = tmp_path / "shared.safetensors"
+    shutil.copyfile(done.folder / "shared.safetensors", weights)
+    terms = read_terms(weights)
+    assert terms is not None and terms.source is None
+    write_terms(weights, replace(terms, source="theirs"))
+    worker = joined(done, small_scenes, tmp_path, shared=weights)
+    assert State.read(worker.folder).source == "theirs"
+
+
 def test_a_place_without_a_study_is_told_before_anything_is_trained(small_scenes: Path, tmp_path: Path):
     with pytest.raises(MisuseError, match="is a folder; a study is kept in a file"):
         searched(small_scenes, tmp_path / "run", study=str(tmp_path))
@@ -190,7 +266,7 @@ def test_workers_price_by_the_table_of_the_first(
     small_scenes: Path, latency_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MOBILENETS_CACHE", str(latency_cache))
-    monkeypatch.setattr(job, "CHECKED", 2)
+    monkeypatch.setattr(narrowing, "CHECKED", 2)
     first = searched(small_scenes, tmp_path / "run", budget="1ms", trials=3)
     assert first.report["result"]["latency_ms"] <= 1 and first.report["space"]["table_factor"] != 1
     monkeypatch.setenv("MOBILENETS_CACHE", str(tmp_path / "empty"))  # a table of its own would take minutes
@@ -237,6 +313,9 @@ def test_a_budget_that_nothing_meets(small_scenes: Path, tmp_path: Path):
         ({"searcher": "annealing"}, "searcher"),
         ({"objective": "best"}, "objective"),
         ({"hours": 0.0}, "hours"),
+        ({"hours": math.inf}, "hours"),
+        ({"exponent": 0.15}, "number below 0"),
+        ({"exponent": math.nan}, "number below 0"),
         ({"keep": 0}, "keep"),
         ({"resolutions": (50,)}, "multiple of 32"),
         ({"searcher": "nsga2"}, "objective front"),
@@ -249,3 +328,32 @@ def test_misuse_is_refused_before_anything_is_written(changes: dict, told: str, 
     with pytest.raises(MisuseError, match=told):
         searched(small_scenes, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_next_best_are_measured_until_enough_fit(tmp_path: Path):
+    """The table thinks the best 1.4 times faster than they are: who fits by that is measured next, in order."""
+    space, rng = Space.of("classify", 8, base=0.25, resolutions=(32,)), Random(0)
+    drawn = {n.name: n for n in (space.network(space.draw(rng)) for _ in range(40))}
+    loads = {name: 1.0 - 0.5 * i / len(drawn) for i, name in enumerate(drawn)}  # the best take most
+
+    class Table(LatencyTable):
+        def predict_ms(self, network: Network) -> float:
+            return 10 * loads[network.name]
+
+    asked: list[list[str]] = []
+
+    class Looking(job.Job):
+        def timed(self, networks: Sequence[Network]) -> list[Latency]:
+            asked.append([n.name for n in networks])
+            return [Latency(14 * loads[n.name], 1, 1, 1, 1, "runtime", "fp32", "device") for n in networks]
+
+    table = object.__new__(Table)
+    looking = object.__new__(Looking)
+    looking.state, looking.watcher = State(tmp_path / "search.json", Asked("", ("10ms",), 1.0)), Watcher()
+    looking.costs, looking.clock = Costs(parse_budget("10ms"), "fp32", table), Clock(device("local"), 1, "fp32", None)
+    found = looking._measured({name: (network, loads[name]) for name, network in drawn.items()})
+    names = list(drawn)
+    assert asked[0] == names[:6] and len(asked) == 2  # 2 x the three that the next rung takes
+    light = [name for name in names if 1.4 * loads[name] <= 1]
+    assert asked[1] == light[:6]
+    assert found == [name for name in light[:6] if 1.4 * loads[name] <= job.MARGIN] and len(found) >= 3

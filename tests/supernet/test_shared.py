@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from mobilenets.costs import cost
 from mobilenets.data.cache import Squares
 from mobilenets.errors import CheckpointError
 from mobilenets.model import AnchorOutputs, build
+from mobilenets.search.points import Point
 from mobilenets.search.space import Space
 from mobilenets.supernet import Sandwich, SharedWeights, begin_with, calibrated, counterparts, scored
 from mobilenets.table import scale
@@ -24,8 +27,6 @@ CLASSES = ("bee", "cat", "dog")
 
 def small(task: str, resolution: int = 64, load: float = 4e6) -> Space:
     """A space that tests can afford."""
-    from mobilenets.costs import cost
-
     space = Space.of(task, len(CLASSES), base=0.25, resolutions=(resolution,))
     return space.narrowed(lambda point: cost(space.network(point)).macs / load, 1.0)
 
@@ -108,17 +109,64 @@ def test_a_stopped_training_goes_on_where_it_was(optimizer: Literal["sgd", "adam
     def begun() -> Sandwich:
         return Sandwich(SharedWeights(space, CLASSES, "classify"), recipe, train)
 
+    def on(training: Sandwich, steps: int) -> None:
+        for _ in range(steps):
+            training.step()
+            training.seconds += 600  # in the second step the largest network is not alone any more
+
     whole, first, second = begun(), begun(), begun()
-    for _ in range(4):
-        whole.step()
-    for _ in range(2):
-        first.step()
+    on(whole, 4)
+    on(first, 2)
     first.save(tmp_path / "shared.safetensors")
     second.restore(tmp_path / "shared.safetensors")
-    for _ in range(2):
-        second.step()
+    assert (second.steps, second.seconds, second.fraction) == (2, 1200, pytest.approx(1200 / 3600))
+    assert 0 < second.others_s == first.others_s
+    on(second, 2)
     for name, tensor in whole.shared.tensors.items():
         assert torch.equal(tensor, second.shared.tensors[name]), name
+
+
+def test_a_step_is_the_largest_the_smallest_and_two_that_are_wanted(monkeypatch: pytest.MonkeyPatch):
+    """What every one of them adds to the gradient: the largest its labels' loss, the others half of theirs, half of
+    what they say otherwise than the largest."""
+    space, train = small("classify", 32, 2e6), coloured(64)
+    shared = SharedWeights(space, CLASSES, "classify")
+    light = statistics.median(light_of(space, space.draw(random.Random(i))) for i in range(20))
+    training = Sandwich(
+        shared, Recipe(minutes=1.0, batch_size=16), train, wanted=lambda p: light_of(space, p) <= light
+    )  # fmt: skip
+    training.seconds = 30.0
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
+    monkeypatch.setattr(training.optimizer, "step", lambda: None)
+    objective = training._objective(32)
+    asked: list[tuple] = []
+    batches: list[tuple] = []
+    forward, batch = shared.forward, objective.batch
+    monkeypatch.setattr(shared, "forward", lambda p, x: asked.append((p, x)) or forward(p, x))
+    monkeypatch.setattr(objective, "batch", lambda *a, **k: batches.append(batch(*a, **k)) or batches[-1])
+    training.step()
+    points, images = [point for point, _ in asked], asked[0][1]
+    fixed = {"resolution": 32, "blocks": points[0]["blocks"]}
+    assert points[:2] == [space.largest() | fixed, space.smallest() | fixed] and len(points) == 4
+    assert all(p["blocks"] == fixed["blocks"] and light_of(space, p) <= light for p in points[2:])
+    found = {name: tensor.grad.clone() for name, tensor in shared.tensors.items() if tensor.grad is not None}
+    for tensor in shared.tensors.values():
+        tensor.grad = None
+    ((plain, targets),) = batches
+    said = [forward(point, images) for point in points]
+    largest = said[0].detach().softmax(1)
+    others = [
+        0.5 * objective.loss(each, plain, targets) - 0.5 * (largest * each.log_softmax(1)).sum(1).mean()
+        for each in said[1:]
+    ]
+    (objective.loss(said[0], plain, targets) + sum(others)).backward()
+    assert found.keys() == {name for name, tensor in shared.tensors.items() if tensor.grad is not None}
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, shared.tensors[name].grad, atol=1e-4, rtol=1e-3)
+
+
+def light_of(space: Space, point: Point) -> int:
+    return cost(space.network(point)).macs
 
 
 def test_ctrl_c_leaves_a_state(tmp_path: Path):

@@ -11,11 +11,23 @@ from counting import row
 from mobilenets.costs import Cost, cost
 from mobilenets.costs.printed import cells
 from mobilenets.errors import MisuseError, UnknownNameError
-from mobilenets.table import Network, features, json, lower, outputs, reduce_tail, row_of, scale, with_classes
+from mobilenets.table import (
+    Network,
+    feature_strides,
+    features,
+    json,
+    lower,
+    outputs,
+    reduce_tail,
+    row_of,
+    scale,
+    with_classes,
+)
+from mobilenets.table.lower import _filled
 from mobilenets.table.nodes import Convolution
 from mobilenets.table.rows import Aspp, BoxPredictor, ExtraFeatures, Upsample
 from mobilenets.zoo import INDEX, network, networks
-from mobilenets.zoo.heads import HEADS, deeplabv3, lraspp, raspp, ssd, ssdlite
+from mobilenets.zoo.heads import HEADS, TAP, deeplabv3, lraspp, raspp, ssd, ssdlite
 
 V1, V2, LARGE, SMALL = (
     INDEX[name] for name in ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small")
@@ -265,3 +277,12 @@ def test_rows_of_a_head_are_numbered_after_the_backbones() -> None:
         net = network(f"{head}_mobilenet_v2")
         names = {node.name for node in lower(net)}
         assert {node.name for node in lower(V2) if row_of(node) < 19} <= names, "weights of the backbone fit by name"
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_rows_alone_tell_the_strides_that_detectors_read(name: str):
+    """What the rows' strides multiply to is what lowering finds."""
+    body = features(replace(INDEX[name], output_stride=None))
+    graph = _filled(body, training=False)
+    lowered = {*graph.left, graph.total_stride}
+    assert [s for s in feature_strides(body) if s >= TAP] == sorted(s for s in lowered if s >= TAP)

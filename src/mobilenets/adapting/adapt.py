@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from mobilenets.adapting.job import AIM, Job, Outcome
+from mobilenets.adapting.job import AIM, Job
+from mobilenets.adapting.outcome import Outcome
 from mobilenets.adapting.reporting import already_met, write_report
 from mobilenets.adapting.state import DELTA, NAME, State
 from mobilenets.costs import Budget, parse_budget
@@ -19,13 +21,13 @@ from mobilenets.data.folder import Folder, relabelled
 from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports.shipping import ending_of
 from mobilenets.exports.whole import size_bytes
-from mobilenets.files import check_same, run_folder
+from mobilenets.files import check_new, check_same, run_folder
 from mobilenets.latency import LatencyTable, table_for
 from mobilenets.latency import device as device_named
 from mobilenets.model import MobileNet, load, save
 from mobilenets.precision import Precision
 from mobilenets.search import Rule, dimensions, learned_divisor, narrowest
-from mobilenets.search.timing import Clock, Costs
+from mobilenets.search.timing import Clock, Costs, within
 from mobilenets.table import Network
 from mobilenets.training import Watcher, run_files
 from mobilenets.training.run import open_data
@@ -107,6 +109,9 @@ def adapt(
         Path(NAME), "" if isinstance(model, MobileNet) else str(Path(model).resolve()), str(Path(data).resolve()),
         [budget] if isinstance(budget, str) else list(budget), minutes, delta, rule, device, precision, threads, seed,
     )  # fmt: skip
+    resumed = _resumed(out, asked, watcher) if resume else None
+    if resumed is None:
+        check_new(out, overwrite=overwrite)
     clock = Clock(where, threads, "int8" if precision == "int8" else "fp32", ending_of(start.info.task))
     costs = Costs(limits, precision, None, aim=AIM)
     if limits.latency_ms is not None:
@@ -115,8 +120,8 @@ def adapt(
             where, task=start.info.task, threads=threads, precision=clock.precision, ending=clock.ending, quick=True,
             on_progress=watcher.advance,
         )  # fmt: skip
-    if resume:
-        state, run = _resumed(out, asked, watcher)
+    if resumed is not None:
+        state, run = resumed
         if (report := _finished(run)) is not None:
             watcher.note(f"{run} is finished already.")
             return Adapted(load(run / "model.safetensors"), Path(report["result"]["artifact"]), report, run)
@@ -235,12 +240,12 @@ def _finished(run: Path) -> dict[str, Any] | None:
 
 def _over(run: Path, state: State, limits: Budget, outcome: Outcome) -> str:
     """What to do about a file that is over the budget after all."""
-    budgets = [f"--budget={text}" for text in state.budgets]
-    further = shlex.join(["mobilenets", "adapt", str(run / "model.safetensors"), state.data, *budgets])
+    further = shlex.join(["mobilenets", *replace(state, model=str(run / "model.safetensors")).arguments()])
+    slow = not within(replace(limits, file_bytes=None), outcome.latency, 0)
+    asked = "Was another program running? --resume times it again. " if slow else ""
     return (
         f"{outcome.artifact} takes {outcome.latency.median_ms:.2f} ms and {size_bytes(outcome.artifact) / 1e6:.2f} MB, "
-        f"over {limits.text}; {run / 'report.json'} has the rest. Was another program running? --resume times it "
-        f"again. To make it narrower still: {further}"
+        f"over {limits.text}; {run / 'report.json'} has the rest. {asked}To make it narrower still: {further}"
     )
 
 
@@ -259,8 +264,8 @@ def _check(minutes: float, delta: float, rule: str, precision: str, threads: int
     for name, value, known in (("rule", rule, get_args(Rule)), ("precision", precision, get_args(Precision))):
         if value not in known:
             raise MisuseError(f"`{name}` (={value!r}) must be one of {', '.join(known)}.")
-    if not minutes > 0:
-        raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
+    if not 0 < minutes < math.inf:
+        raise MisuseError(f"`minutes` (={minutes}) must be a number above 0.")
     if not 0 < delta < 1:
         raise MisuseError(f"`delta` (={delta}) must be a part of the start's cost, above 0 and below 1, such as 0.01.")
     if threads < 1:

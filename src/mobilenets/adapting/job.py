@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed, tuning_recipe
+from mobilenets.adapting.outcome import Outcome
 from mobilenets.adapting.pictures import draw
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import Kept, keep, note, steps
+from mobilenets.adapting.turns import Turns
 from mobilenets.compression.quantize import quantize
 from mobilenets.compression.work import Quantized
 from mobilenets.data.cache import Squares
@@ -19,16 +21,16 @@ from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.whole import size_bytes
-from mobilenets.latency import Latency, time_artifact
+from mobilenets.latency import time_artifact
 from mobilenets.metrics import METRICS, SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.precision import Precision
-from mobilenets.search import Dimension, Proposal, Step, able, dimensions, netadapt
+from mobilenets.search import Dimension, Step, able, dimensions, netadapt
 from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting, steps_left, timed_again, within
 from mobilenets.table import Network
 from mobilenets.training import STATE, Training, Watcher, execute, load_splits
 from mobilenets.training.distill import ask_teachers
-from mobilenets.training.objectives import Data
+from mobilenets.training.objectives import Data, Score
 from mobilenets.training.state import load_state
 
 STEPS_SHARE = 0.6
@@ -37,36 +39,17 @@ INT8_SHARE = 0.15
 """Part of the time after the steps that the ladder of int8 may take, with what it trains."""
 AIM = 0.985
 """Part of the latency limit that the steps go down to: the file is timed in another minute than they were."""
-LEAST_STEPS, MOST_STEPS = 10, 400
+LEAST_STEPS, MOST_STEPS = 40, 400
 """Training steps of a proposal: with fewer, what is scored is the damage and not what can be mended."""
+TIMING_SHARE = 0.2
+"""Part of a step's time that measuring the cuts of its best proposals may take."""
+TOGETHER = 3
+"""How often the steps go on where all timed together are over the budget: then the file's own measurement decides."""
 LEAST_CHOICE = 4
 """Widths that a step must be able to choose among, where delta allows it."""
 CLOSING_S, CLOSING_SHARE = 20.0, 0.15
 """Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
 on top."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an `adapt` ended with.
-
-    Attributes:
-        model: fine-tuned; the float network behind an int8 file.
-        artifact: its file.
-        verification: of the file.
-        latency: of the file.
-        start_latency: of the start, timed in the same minute.
-        way: all kept networks, latencies measured together at the end.
-        met: whether the file is within the budget.
-    """
-
-    model: MobileNet
-    artifact: Path
-    verification: Verification
-    latency: Latency
-    start_latency: Latency
-    way: tuple[Kept, ...]
-    met: bool
 
 
 class Job(Sitting):
@@ -81,15 +64,17 @@ class Job(Sitting):
     ) -> None:  # fmt: skip
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         closing_s = min(CLOSING_S, CLOSING_SHARE * 60 * state.minutes) + scored / SCORED_PER_S
-        super().__init__(state, closing_s if ships else 0.0, begun)
+        super().__init__(state, closing_s if ships else 0.0, watcher, begun)
         self.ladder = ships and state.precision == "int8"
         self.run, self.state, self.start, self.folder = run, state, start, folder
-        self.costs, self.clock, self.watcher = costs, clock, watcher
+        self.costs, self.clock = costs, clock
         self.metric = SPOKEN[start.info.task]
         self.ways: tuple[Dimension, ...] = dimensions(start.network)
         self.way: list[Kept] = []
-        self.made: dict[int, MobileNet] = {}
+        self.made: dict[Network, tuple[MobileNet, Score]] = {}
+        self.turns = Turns(start.network, state.start_ms, clock, costs)
         self.shown = False
+        self.timing_share = 0.0 if costs.table is None else TIMING_SHARE
 
     def work(self) -> Outcome:
         """All of it."""
@@ -160,25 +145,23 @@ class Job(Sitting):
             self.costs.learn(last.network, last.measured_ms, last.file_bytes)
             self.watcher.note(f"going on after step {last.number}: {last.measured_ms:.2f} ms")
             return
-        score, file_bytes = self.room.score(self.start), self.clock.file_bytes(self.start.network)
-        self.append(None, self.start.network, self.start, score, self.state.start_ms, file_bytes, 0, 0.0)
+        file_bytes = self.clock.file_bytes(self.start.network)
+        zero = self.numbers(self.start, self.room.score(self.start), self.state.start_ms, file_bytes)
+        note(self.run / "steps", zero)  # its weights are there, as they were given
+        self.goes_on_from(zero)
 
-    def append(
-        self, step: Step | None, network: Network, model: MobileNet, score: float, measured_ms: float, file_bytes: int,
-        trained: int, seconds: float,
-    ) -> None:  # fmt: skip
-        """Write a network down and go on from it."""
+    def numbers(self, model: MobileNet, score: Score, measured_ms: float, file_bytes: int) -> Kept:
+        """A network's numbers; those of the step are added where it was one."""
+        network = model.network
         counted, load_ = self.costs.measured(network, measured_ms, file_bytes)
-        chosen = None if step is None else step.proposal
-        told = [] if step is None else [_told(step, i) for i in range(len(step.proposals))]
-        kept = Kept(
-            0 if step is None else step.number, network, "" if chosen is None else chosen.dimension.label,
-            0 if chosen is None else chosen.before, 0 if chosen is None else chosen.after, score,
-            self.room.val_score(model), measured_ms, self.costs.latency_ms(network), counted.file_bytes, counted.macs,
-            counted.params, counted.ram_bytes, load_, trained, seconds, tuple(told),
+        return Kept(
+            0, network, "", 0, 0, score.metric, self.room.val_score(model), measured_ms,
+            self.costs.latency_ms(network), counted.file_bytes, counted.macs, counted.params, counted.ram_bytes, load_,
         )  # fmt: skip
-        keep(self.run / "steps", kept, with_info(model, metrics=self.metrics(kept), recipe={"netadapt": kept.number}))
-        self.costs.learn(network, measured_ms, file_bytes)
+
+    def goes_on_from(self, kept: Kept) -> None:
+        """What is kept is the last of the way, and corrects what is predicted."""
+        self.costs.learn(kept.network, kept.measured_ms, kept.file_bytes)
         self.way.append(kept)
         self.draw()
         self.keep_time()
@@ -198,7 +181,7 @@ class Job(Sitting):
 
     def go_down(self) -> None:
         """Steps until the budget is met, by prediction and by measurement, and once more by all measured together."""
-        for _ in range(3):
+        for _ in range(TOGETHER):
             self.step_down()
             if not self.met(self.way[-1].network):
                 self.refuse()
@@ -206,7 +189,7 @@ class Job(Sitting):
             if self.met(self.way[-1].network):
                 return
             self.watcher.note("timed together with the start, it is over the budget after all: going on.")
-        self.refuse()
+        self.watcher.note("it stays a little over the budget: how the file itself measures decides.")
 
     def refuse(self) -> None:
         """No step can be made any more.
@@ -230,7 +213,7 @@ class Job(Sitting):
         load_, least, count = self.costs.load(network), self.least_cut(), len(self.ways)
         wanted = steps_left(load_, least)
         for _ in range(3):  # the more a step takes off, the fewer widths can give it, and the less time it takes
-            each_s = max(1, count) * self.speed.proposal_s(LEAST_STEPS)
+            each_s = (1 + max(1, count)) * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share)
             affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
             found = max(least, (load_ - 1) / affordable)
             count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
@@ -251,43 +234,63 @@ class Job(Sitting):
         last = self.way[-1]
         self.model = load(self.run / "steps" / last.checkpoint)
         walk = netadapt(
-            last.network, last.score, self.ways, cost=self.costs.load, cut=self.cut, evaluate=self.evaluate,
-            met=self.met, divisor=self.state.divisor, rule=self.state.rule, first=last.number + 1,
+            last.network, self.ways, cost=self.costs.load, cut=self.cut, evaluate=self.evaluate, met=self.met,
+            divisor=self.state.divisor, rule=self.state.rule, first=last.number + 1,
+            timed=None if self.costs.table is None else self.turns.loads,
+            most_timed=lambda: self.turns.most(self.timing_s),
         )  # fmt: skip
         self.since = time.perf_counter()
         for step in walk:
-            proposal = step.proposal
-            self.model = self.made[step.kept]
+            self.model, score = self.made[step.proposal.network]
+            told = tuple(self.told(step, i) for i in range(len(step.proposals)))
             self.made = {}
-            ((ratio, file_bytes),) = self.clock.ratios(self.start.network, [proposal.network])
-            seconds = time.perf_counter() - self.since
-            self.append(
-                step, proposal.network, self.model, step.scores[step.kept], ratio * self.state.start_ms, file_bytes,
-                self.trained, seconds,
+            ((ratio, file_bytes),) = self.turns.ratios([step.proposal.network])
+            plain = self.numbers(self.model, score, ratio * self.state.start_ms, file_bytes)
+            kept = replace(
+                plain, number=step.number, gave=step.proposal.dimension.label, before=step.proposal.before,
+                after=step.proposal.after, trained_steps=self.trained, seconds=time.perf_counter() - self.since,
+                proposals=told,
             )  # fmt: skip
-            kept = self.way[-1]
+            recipe = {"netadapt": kept.number}
+            keep(self.run / "steps", kept, with_info(self.model, metrics=self.metrics(kept), recipe=recipe))
+            self.goes_on_from(kept)
             self.watcher.note(
                 f"step {kept.number:>2}: {kept.gave} {kept.before} -> {kept.after}: {self.metric} {kept.score:.1%}, "
-                f"{kept.measured_ms:.2f} ms, {kept.load:.2f} of the budget, {seconds:.0f} s"
+                f"{kept.measured_ms:.2f} ms, {kept.load:.2f} of the budget, {kept.seconds:.0f} s"
             )
             self.since = time.perf_counter()
 
-    def evaluate(self, proposal: Proposal, number: int) -> float:
-        """A proposal's score after its short fine-tuning."""
+    def evaluate(self, network: Network, number: int) -> float:
+        """How well a network does after its short fine-tuning: its loss, of which less is better.
+
+        The accuracy on these few images does not tell proposals apart: in most steps half of them are within what its
+        noise is.
+        """
         if not self.made:
             self.watcher.phase(f"step {number} of about {number - 1 + self.planned}")
-            seconds = (self.until - time.perf_counter()) / self.planned / self.count
-            self.trained = self.speed.steps_in(seconds, least=LEAST_STEPS, most=MOST_STEPS)
+            seconds = (self.until - time.perf_counter()) / self.planned
+            self.timing_s = self.timing_share * seconds
+            each_s = (seconds - self.timing_s) / (1 + self.count)
+            self.trained = self.speed.steps_in(each_s, least=LEAST_STEPS, most=MOST_STEPS)
         begin = time.perf_counter()
-        model = self.room.taught(proposal.network, self.model, steps=self.trained, lesson=number)
+        model = self.room.taught(network, self.model, steps=self.trained, lesson=number)
         score = self.room.score(model)
         now = self.room.speed_of(time.perf_counter() - begin, self.trained)
         # it falls as the network gets narrower, and a busy moment must not rule the next step
         before = self.speed
         self.speed = Speed(0.8 * before.step_s + 0.2 * now.step_s, 0.8 * before.fixed_s + 0.2 * now.fixed_s)
-        self.made[len(self.made)] = model
-        self.watcher.advance(len(self.made), self.count)
-        return score
+        self.made[network] = model, score
+        self.watcher.advance(len(self.made), 1 + self.count)
+        return -score.loss
+
+    def told(self, step: Step, i: int) -> dict[str, object]:
+        """A proposal as a step's file lists it."""
+        proposal = step.proposals[i]
+        score = self.made[proposal.network][1]
+        return {
+            "gave": proposal.dimension.label, "before": proposal.before, "after": proposal.after, "load": proposal.cost,
+            "measured_load": step.measured.get(i), "score": score.metric, "loss": score.loss, "kept": i == step.kept,
+        }  # fmt: skip
 
     def measure_together(self) -> None:
         """All kept networks timed by turns with the start, so that a drift between steps misleads nobody."""
@@ -369,12 +372,3 @@ class Job(Sitting):
         start_latency, _ = self.clock.time(self.start.network)
         met = within(limits, latency, size_bytes(artifact))
         return Outcome(model, artifact, verification, latency, start_latency, tuple(self.way), met)
-
-
-def _told(step: Step, i: int) -> dict[str, object]:
-    """A proposal as a step's file lists it."""
-    proposal: Proposal = step.proposals[i]
-    return {
-        "gave": proposal.dimension.label, "before": proposal.before, "after": proposal.after, "load": proposal.cost,
-        "score": step.scores[i], "kept": i == step.kept,
-    }  # fmt: skip

@@ -14,7 +14,7 @@ from mobilenets.data.subset import subset
 from mobilenets.model import MobileNet, normalise
 from mobilenets.table import Network
 from mobilenets.training import Recipe
-from mobilenets.training.objectives import Data, Objective, objective_for
+from mobilenets.training.objectives import Data, Objective, Score, objective_for
 from mobilenets.training.optimizers import optimizer_for, rate_at
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Dense
@@ -26,6 +26,8 @@ SHORT_LR = 0.03
 """Of SGD at batch size 64: a tenth of a training's, for a network that has learned already."""
 TUNING_LR = 0.05
 """Peak rate of the long fine-tuning of classifiers: SGD at batch size 64."""
+SHORT_PART, TUNING_PART = 0.125, 0.25
+"""The same for boxes and masks, as parts of their training's rate (AdamW)."""
 NORM_BATCHES, NORM_BATCH = 4, 64
 """Images on which batch norm is estimated after the channels were chosen, and again after the short fine-tuning."""
 HELD_PART, HELD_MOST = 0.15, 2000
@@ -79,9 +81,8 @@ class Classroom:
         keep_freed_memory()
         self.train, self.seed, self.task, self.device = train, seed, start.info.task, World().device
         kind = Dense if self.task in ("detect", "segment") else Recipe
-        self.recipe = kind(epochs=1, warmup=0.0, seed=seed, layer_decay=1.0)
-        if kind is Recipe:
-            self.recipe = replace(self.recipe, lr=SHORT_LR)
+        plain = kind(epochs=1, warmup=0.0, seed=seed, layer_decay=1.0)
+        self.recipe = replace(plain, lr=SHORT_LR if kind is Recipe else SHORT_PART * plain.lr)
         self.batch_size = min(self.recipe.batch_size, max(8, len(train) // 16))
         order = np.random.default_rng([seed, 1]).permutation(len(train))
         wanted = min(HELD_MOST, max(1, int(HELD_PART * len(train))))
@@ -136,9 +137,9 @@ class Classroom:
         estimate_norm(model, (batch.to(self.device) for batch in self.plain))
         model.eval()
 
-    def score(self, model: MobileNet) -> float:
-        """The task's metric on the images that are kept out."""
-        return float(self.objective.score(model.to(self.device).eval(), self.held, World()).metric)
+    def score(self, model: MobileNet) -> Score:
+        """The task's metric and its loss on the images that are kept out."""
+        return self.objective.score(model.to(self.device).eval(), self.held, World())
 
     def val_score(self, model: MobileNet) -> float:
         """The task's metric on validation images."""
@@ -167,5 +168,6 @@ def plain_batches(start: MobileNet, train: Data, chosen: NDArray[np.int64], seed
 def tuning_recipe(start: MobileNet, seconds: float, seed: int) -> Recipe:
     """The long fine-tuning's recipe: the task's own, at the rate of a network that has learned already."""
     if start.info.task in ("detect", "segment"):
-        return Dense(minutes=seconds / 60, seed=seed, layer_decay=1.0)
+        plain = Dense(minutes=seconds / 60, seed=seed, layer_decay=1.0)
+        return replace(plain, lr=TUNING_PART * plain.lr)
     return Recipe(minutes=seconds / 60, lr=TUNING_LR, low_resolution=1.0, warmup=0.05, seed=seed)

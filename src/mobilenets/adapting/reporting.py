@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mobilenets.adapting.job import Job, Outcome
+from mobilenets.adapting.job import Job
+from mobilenets.adapting.outcome import Outcome
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import front
 from mobilenets.costs import Budget, cost

@@ -44,7 +44,7 @@ def run(
             given several times, all must hold.
         minutes: wall-clock time for everything.
         task: where the data have both boxes and masks; else it is found from them.
-        effort: low picks from the papers' networks; medium takes one that is too large by a quarter and makes it
+        effort: low picks from the papers' networks; medium may take one that is too large by a quarter and make it
             narrower (NetAdapt); high adds networks of an architecture search on these images, which wants hours.
         device: where latency is measured and the artifact proven: local, ssh:user@host, browser.
         precision: of the artifact: fp32, fp16 (weights), int8.

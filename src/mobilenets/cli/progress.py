@@ -76,6 +76,11 @@ class Display(Watcher):
             of = "" if total is None else f"/{total}"
             self.progress.update(self.task, completed=done, total=total, detail=f"{done}{of}  {per_s:.1f} frames/s")
 
+    def looked(self, part: float, text: str) -> None:
+        """How far the phase is, and how it stands."""
+        if self.task is not None:
+            self.progress.update(self.task, completed=part, total=1.0, detail=text)
+
     def tick(self, tick: Tick) -> None:
         """A training step is done."""
         if self.task is not None:

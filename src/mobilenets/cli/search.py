@@ -52,8 +52,8 @@ def run(
             given several times, all must hold.
         hours: wall-clock time for everything.
         task: where the data have both boxes and masks; else it is found from them.
-        resolution: of the input image in pixels; may be given several times. Unless given, up to three at which the
-            images show something new.
+        resolution: of the input image in pixels; may be given several times. Unless given, up to three: the
+            largest at which the images show something new and the budget leaves widths to choose among.
         device: where latency is measured: local, ssh:user@host, browser.
         precision: of the artifacts: fp32, fp16 (weights), int8.
         threads: threads of the artifacts' runtime.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from mobilenets.latency import device as device_named
 from mobilenets.metrics import Task
 from mobilenets.model import MobileNet, load
 from mobilenets.precision import Precision
+from mobilenets.search import need_optuna
 from mobilenets.training import Watcher, run_files
 from mobilenets.weights import check_source
 from mobilenets.zoo.grid import RESOLUTIONS
@@ -77,8 +79,8 @@ def fit(
         minutes: wall-clock time for all of it.
         out: run folder; None takes the next free runs/fitN.
         task: `detect` or `segment`, where the data have both boxes and masks; else it is found from the data.
-        effort: `low` picks from the papers' networks; `medium` takes one that is too large by a quarter and makes it
-            narrower (NetAdapt); `high` adds networks of an architecture search on these images, which wants hours.
+        effort: `low` picks from the papers' networks; `medium` may take one that is too large by a quarter and make
+            it narrower (NetAdapt); `high` adds networks of an architecture search on these images: that wants hours.
         device: where latency is measured, and the artifact proven: `local`, `ssh:user@host`, `browser`.
         precision: of the artifact; int8 is held to `max_drop`, and the file stays in float where nothing holds it.
         max_drop: what int8 may cost, as part of the metric: 0.01, one point, unless given; 0.02 of AP and mIoU.
@@ -154,12 +156,14 @@ def _check(
 ) -> None:  # fmt: skip
     if effort not in (levels := get_args(Effort)):
         raise MisuseError(f"`effort` (={effort!r}) must be one of {', '.join(levels)}.")
+    if effort == "high":
+        need_optuna()
     if precision not in (known := get_args(Precision)):
         raise MisuseError(f"`precision` (={precision!r}) must be one of {', '.join(known)}.")
     if max_drop is not None and not 0 <= max_drop < 1:
         raise MisuseError(f"`max_drop` (={max_drop}) must be a part of the metric, from 0 to 1: 0.01 is one point.")
-    if not minutes > 0:
-        raise MisuseError(f"`minutes` (={minutes}) must be above 0.")
+    if not 0 < minutes < math.inf:
+        raise MisuseError(f"`minutes` (={minutes}) must be a number above 0.")
     if threads < 1:
         raise MisuseError(f"`threads` (={threads}) must be at least 1.")
     if seed < 0:

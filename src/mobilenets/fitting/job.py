@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from mobilenets.adapting.state import DELTA
 from mobilenets.adapting.state import NAME as ADAPT
 from mobilenets.adapting.state import State as Asked
 from mobilenets.compression.work import Quantized
-from mobilenets.costs import Budget, sizes
+from mobilenets.costs import Budget
 from mobilenets.data.folder import Folder
 from mobilenets.errors import BudgetUnmetError
 from mobilenets.exports import Verification, export, sample_images
@@ -35,6 +36,7 @@ from mobilenets.fitting.candidates import (
     with_latency,
     worth_trying,
 )
+from mobilenets.fitting.judging import Meets, lighter, meets, narrowable, over
 from mobilenets.fitting.learning import expected_error, extrapolated_error, seconds_per_image
 from mobilenets.fitting.proving import answers_on
 from mobilenets.fitting.quantizing import quantized
@@ -88,10 +90,11 @@ class Job(Sitting):
 
     def __init__(self, run: Path, state: State, budget: Budget, folder: Folder, watcher: Watcher) -> None:
         scored = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
-        super().__init__(state, CLOSING_S + scored / SCORED_PER_S)
-        self.run, self.state, self.folder, self.watcher = run, state, folder, watcher
+        super().__init__(state, CLOSING_S + scored / SCORED_PER_S, watcher)
+        self.run, self.state, self.folder = run, state, folder
         self.asked_for = budget
         self.budget = relaxed(budget, state.effort)
+        self.meets: Meets = partial(meets, budget=budget, precision=state.precision)
         self.device = device(state.device)
         self.ending = ending_of(folder.task)
         self.timed: Precision = "int8" if state.precision == "int8" else "fp32"  # fp16 files compute in fp32
@@ -102,7 +105,7 @@ class Job(Sitting):
     def work(self, counted: list[Candidate]) -> Outcome:
         """All phases, one after the other."""
         torch.set_num_threads(processors())
-        candidates = self.measure(counted)
+        candidates = [narrowable(c, self.meets) for c in self.measure(counted)]
         candidates += self.searched(candidates)
         chosen = self.choose(candidates)
         on_front = [replace(c, status="front") for c in front([c for c in candidates if c.status == "dominated"])]
@@ -124,8 +127,10 @@ class Job(Sitting):
                 break
             if shipped is winner:
                 winner = replace(winner, measured=latency)
-            why, light = self.over(shipped, latency, file_bytes), self.lighter(shipped, latency, file_bytes)
+            why = over(self.asked_for, shipped, latency, file_bytes)
+            light = lighter(self.meets, self.asked_for, shipped, latency, file_bytes)
             winner, candidates = self.step_down(winner, candidates, why, light)
+        source = self.starts.source_of(winner)  # of what was trained, before it was made narrower
         if shipped is not winner:
             candidates = [*mark(candidates, [replace(winner, status="tried")]), shipped]
         winner = shipped
@@ -136,7 +141,7 @@ class Job(Sitting):
             answers = answers_on(self.device, artifact, self.shown[:ASKED], threads=self.state.threads)
         return Outcome(
             winner, candidates, model, artifact, verification, latency, self.tries, train, val, answers, self.quantized,
-            self.starts.source_of(winner),
+            source,
         )  # fmt: skip
 
     def measure(self, counted: list[Candidate]) -> list[Candidate]:
@@ -162,7 +167,7 @@ class Job(Sitting):
         self.keep_time()
         asked = [c for c in known if c.status != "enlarged"]
         alive = [c for c in asked if c.status not in GONE]
-        later = f", to be made narrower for {self.asked_for.text}" if self.state.effort == "medium" else ""
+        later = f", to be made narrower for {self.asked_for.text}" if self.state.effort != "low" else ""
         self.watcher.note(f"{len(alive)} of {len(asked)} candidates fit {self.budget.text}{later}")
         return known
 
@@ -269,7 +274,7 @@ class Job(Sitting):
         if self.state.trained == winner.label and (run / "best.safetensors").is_file():
             return load(run / "best.safetensors")
         share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0
-        share *= 1 - ADAPT_SHARE if self.state.effort == "medium" else 1.0
+        share *= 1 - ADAPT_SHARE if self.state.effort != "low" and not self.meets(winner) else 1.0
         seconds = max(share * (self.left_s() - self.closing_s), 5.0)
         state = run / STATE
         training = self.starts.training(winner, seconds, train, val)
@@ -292,7 +297,7 @@ class Job(Sitting):
             found: list[MobileNet] = []
             try:
                 found = architectures(
-                    self.run / "architectures", self.state, self.budget, self.folder, self.table, clock, seconds,
+                    self.run / "architectures", self.state, self.asked_for, self.folder, self.table, clock, seconds,
                     self.watcher,
                 )  # fmt: skip
             except BudgetUnmetError as error:  # the papers' networks may fit
@@ -318,8 +323,8 @@ class Job(Sitting):
         return made if limit is None else mark_slow(made, limit)
 
     def adapted(self, winner: Candidate, model: MobileNet) -> tuple[Candidate, MobileNet]:
-        """With effort `medium`: the trained winner made narrower until it meets the budget that was asked for."""
-        if self.state.effort != "medium":
+        """With more than the least effort: the trained winner made narrower until it meets the budget asked for."""
+        if self.state.effort == "low":
             return winner, model
         share = 1 - INT8_SHARE if self.state.precision == "int8" else 1.0  # the ladder comes after, once
         asked = Asked(
@@ -361,28 +366,6 @@ class Job(Sitting):
             lambda: time_artifact(self.device, artifact, threads=threads, seconds=3.0), self.asked_for
         )
         return latency
-
-    def meets(self, candidate: Candidate) -> bool:
-        """Whether a candidate is within the budget that was asked for as it is, by what is known before training."""
-        counted = sizes(candidate.network, self.state.precision)
-        return self.asked_for.load(counted, candidate.latency_ms) <= 1.0
-
-    def lighter(self, shipped: Candidate, latency: Latency, file_bytes: int) -> Callable[[Candidate], bool]:
-        """Which candidates are within the budget, and clearly faster or smaller than what was over it."""
-        slow = not within(replace(self.asked_for, file_bytes=None), latency, file_bytes)
-        large = not within(replace(self.asked_for, latency_ms=None), latency, file_bytes)
-        return lambda c: (
-            self.meets(c)
-            and not (slow and c.latency_ms >= 0.9 * shipped.latency_ms)
-            and not (large and c.file_bytes >= shipped.file_bytes)
-        )
-
-    def over(self, shipped: Candidate, latency: Latency, file_bytes: int) -> str:
-        """A file that is over the budget, in words."""
-        return (
-            f"{shipped.label} takes {latency.median_ms:.2f} ms and {file_bytes / 1e6:.2f} MB, over "
-            f"{self.asked_for.text}. Was another program running?"
-        )
 
     def step_down(
         self, winner: Candidate, candidates: list[Candidate], why: str, light: Callable[[Candidate], bool]

@@ -15,7 +15,7 @@ RELAXED = 1.25
 
 def relaxed(budget: Budget, effort: Effort) -> Budget:
     """What a network must meet before NetAdapt, where that comes after."""
-    return budget.times(RELAXED) if effort == "medium" else budget
+    return budget if effort == "low" else budget.times(RELAXED)
 
 
 @contextlib.contextmanager
@@ -24,8 +24,9 @@ def relaxing(effort: Effort) -> Iterator[None]:
     try:
         yield
     except BudgetUnmetError as error:
-        if effort != "medium":
+        if effort == "low":
             raise
         raise BudgetUnmetError(
-            f"NetAdapt begins with a network of up to {RELAXED:g} times the budget, and {error}"
+            f"NetAdapt begins with a network of up to {RELAXED:g} times the budget, and {error} That is of the larger "
+            f"budget: divided by {RELAXED:g} it is enough."
         ) from error

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilenets.adapting.trajectory import Kept, steps
 from mobilenets.compression import Quantized
 from mobilenets.compression.work import report_part as ladder
 from mobilenets.costs import Budget, cost
@@ -145,6 +146,8 @@ def _evidence(
     """What the page shows beside the result: what was asked, the training, what is mistaken, costs, files."""
     scored = scoring.scored
     files = [o.artifact, run / "model.onnx", run / "model.safetensors", run / "split.json"]
+    way, picture = steps(run / "adapted" / "steps"), run / "adapted" / "trajectory.png"
+    files += [picture] if picture.is_file() else []
     of = f"{o.artifact.name} on the validation images"
     return {
         "verb": "fit",
@@ -152,6 +155,7 @@ def _evidence(
         "asked": {
             "data": state.data, "budget": " and ".join(state.budgets), "minutes": state.minutes, "device": state.device,
             "precision": state.precision, "threads": state.threads, "seed": state.seed, "weights": state.weights,
+            "effort": state.effort,
         },
         "commands": [
             command("do it again", *state.arguments()),
@@ -168,4 +172,11 @@ def _evidence(
         "licences": provenance((o.model.network.backbone or o.model.network.name).removesuffix(SUFFIX), o.source),
         "files": listed(dict.fromkeys(files), run),
         **({} if o.quantized is None else {"quantization": ladder(o.quantized.report)}),
+        **({} if not way else {"netadapt": [_step(kept) for kept in way]}),
     }  # fmt: skip
+
+
+def _step(kept: Kept) -> dict[str, Any]:
+    """A network on NetAdapt's way, in short; the whole is in its own file."""
+    names = ("number", "gave", "before", "after", "val", "measured_ms", "file_bytes", "macs", "load")
+    return {name: getattr(kept, name) for name in names}

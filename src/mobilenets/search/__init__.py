@@ -2,7 +2,7 @@
 
 from mobilenets.search.divisor import divisor_of, learned_divisor, probes
 from mobilenets.search.halving import Rung, successive_halving
-from mobilenets.search.netadapt import Proposal, Rule, Step, able, best, netadapt, proposals
+from mobilenets.search.netadapt import Proposal, Rule, Step, able, netadapt, proposals, ranked
 from mobilenets.search.points import Choices, Point, Value
 from mobilenets.search.pricing import priced
 from mobilenets.search.reward import Objective, dominates, pareto_front, reward
@@ -27,7 +27,6 @@ __all__ = [
     "Worked",
     "able",
     "begun",
-    "best",
     "dimensions",
     "divisor_of",
     "dominates",
@@ -41,6 +40,7 @@ __all__ = [
     "priced",
     "probes",
     "proposals",
+    "ranked",
     "read_study",
     "reward",
     "successive_halving",

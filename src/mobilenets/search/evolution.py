@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from bisect import insort
 from collections.abc import Sequence
-from datetime import datetime
 from operator import itemgetter
 
 from mobilenets.search.points import Choices, Point, mutated
@@ -17,6 +16,8 @@ from mobilenets.search.reward import dominates
 
 class RegularizedEvolution:
     """The population is the last P completed trials: the oldest dies, however good.
+
+    Age goes by the trials' numbers, which the storage gives: clocks of machines differ.
 
     Args:
         choices: of the space.
@@ -28,11 +29,11 @@ class RegularizedEvolution:
         self._choices = choices
         self._population = population
         self._sample = sample
-        self._alive: list[tuple[datetime, Point, tuple[float, ...]]] = []
+        self._alive: list[tuple[int, Point, tuple[float, ...]]] = []
 
-    def learn(self, point: Point, scores: Sequence[float], completed: datetime) -> None:
+    def learn(self, number: int, point: Point, scores: Sequence[float]) -> None:
         """A trial is complete; of its scores larger is better."""
-        insort(self._alive, (completed, point, tuple(scores)), key=itemgetter(0))
+        insort(self._alive, (number, point, tuple(scores)), key=itemgetter(0))
         del self._alive[: -self._population]
 
     def ask(self, rng: random.Random) -> Point:

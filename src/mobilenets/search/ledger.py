@@ -25,7 +25,7 @@ from mobilenets.errors import MisuseError, StudyError
 from mobilenets.search.points import Choices, Point
 from mobilenets.search.samplers import distributions
 
-SETTINGS = "settings"
+SETTINGS, CLOSED = "settings", "closed"
 ACCURACY_AND_LOAD = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
 SYNC_S = 1.0
 PATIENCE_S = 5.0  # for the settings of a study that another worker is making just now
@@ -80,6 +80,16 @@ class Ledger:
             if kept is not None or time.monotonic() >= end:
                 return None if kept is None else str(kept)
             time.sleep(0.05)
+
+    def end(self) -> None:
+        """Nothing that is told from now on will be read."""
+        with self._answering():
+            self._storage.set_study_user_attr(self._study_id, CLOSED, True)
+
+    def closed(self) -> bool:
+        """Whether nobody reads any more what is told."""
+        with self._answering():
+            return bool(self._storage.get_study_user_attrs(self._study_id).get(CLOSED))
 
     def trials(self) -> list[Any]:
         """All trials by number, whatever their state; not copies."""
@@ -161,15 +171,23 @@ def open_journal(path: Path, *, create: bool = True) -> BaseStorage:
     if not create and not path.is_file():
         raise MisuseError(f"there is no study at {path}.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    foreign = f"{path} is not the journal of a study: choose another path, or move the file away."
     try:
+        if path.is_file() and not _begins_as_journal(path):
+            raise MisuseError(foreign)
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(_backend(path))
     except OSError as error:
         raise MisuseError(f"the study {path} cannot be opened: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError, AssertionError):
-        raise MisuseError(
-            f"{path} is not the journal of a study: choose another path, or move the file away."
-        ) from None
+        raise MisuseError(foreign) from None
+
+
+def _begins_as_journal(path: Path) -> bool:
+    """Whether a file is empty or begins as Optuna writes it: the user's own is never written into."""
+    start = b'{"op_code":'
+    with path.open("rb") as file:
+        return start.startswith(file.read(len(start)).replace(b" ", b""))
 
 
 class Journal(JournalFileBackend):  # type: ignore[misc]

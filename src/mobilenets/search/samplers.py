@@ -92,22 +92,21 @@ class Proposer:
             case "random" | "evolution":
                 return optuna.samplers.RandomSampler(seed=seed)
 
-    def learn(self, point: Point, values: Sequence[float], marks: Mapping[str, Any], completed: Any) -> None:
+    def learn(self, number: int, point: Point, values: Sequence[float], marks: Mapping[str, Any]) -> None:
         """A trial of the shared study is complete.
 
         Args:
+            number: of the trial, in the order of starting.
             point: what was evaluated.
             values: one per direction.
             marks: what the searcher noted when it was proposed.
-            completed: when it was complete.
         """
         if self._searcher in ("evolution", "random"):  # Optuna copies all distributions with each trial that it is told
             signed = zip(values, self._directions, strict=True)
             scores = [v if direction == optuna.study.StudyDirection.MAXIMIZE else -v for v, direction in signed]
-            self._evolution.learn(point, scores, completed)
+            self._evolution.learn(number, point, scores)
             return
         trial = create_trial(params=point, distributions=self._space, values=list(values), system_attrs=dict(marks))
-        trial.datetime_complete = completed
         self._told.append(trial)
         if self._searcher == "tpe" and len(self._told) > 2 * TPE_SEES:
             self._told = self._worth_seeing()

@@ -118,24 +118,34 @@ class Study:
         if learn is not None:
             learn(trial, stored)
 
-    def trials(self) -> list[Trial]:
-        """What is complete by now, by number."""
-        self.refresh()
+    def trials(self, *, fresh: bool = True) -> list[Trial]:
+        """What is complete, by number: by now, or of what was read last."""
+        if fresh:
+            self.refresh()
         return [self.completed[number] for number in sorted(self.completed)]
 
-    def best(self) -> Trial | None:
+    def ranked(self, *, fresh: bool = True) -> list[Trial]:
+        """Trials, those first that the objective likes best; with `front` those that no other dominates. See `trials`.
+
+        Of equals the lighter one is first.
+        """
+        if self.plan.objective == "front":
+            front = {trial.number for trial in self.front(fresh=fresh)}
+            return sorted(self.trials(fresh=False), key=lambda t: (t.number not in front, -t.accuracy, t.load))
+        likes = self._reward if self.plan.objective == "reward" else _accuracy
+        return sorted(self.trials(fresh=fresh), key=lambda t: (-likes(t), t.load))
+
+    def best(self, *, fresh: bool = True) -> Trial | None:
         """The largest reward; the most accurate that meets the budget, unless the objective is `reward`."""
-        trials = self.trials()
-        if self.plan.objective == "reward":
-            return max(trials, key=self._reward, default=None)
-        return max((t for t in trials if t.load <= 1), key=lambda t: (t.accuracy, -t.load), default=None)
+        every = self.plan.objective == "reward"
+        return next((t for t in self.ranked(fresh=fresh) if every or t.load <= 1), None)
 
     def _reward(self, trial: Trial) -> float:
         return values("reward", trial.accuracy, trial.load, self.plan.exponent)[0]
 
-    def front(self) -> list[Trial]:
-        """The trials that no other dominates in accuracy and load, lightest first."""
-        return pareto_front(self.trials(), lambda t: (t.accuracy, t.load))
+    def front(self, *, fresh: bool = True) -> list[Trial]:
+        """The trials that no other dominates in accuracy and load, lightest first. See `trials`."""
+        return pareto_front(self.trials(fresh=fresh), lambda t: (t.accuracy, t.load))
 
 
 def open_study(storage: str | Path, plan: Plan, name: str = "search") -> Study:
@@ -153,7 +163,12 @@ def open_study(storage: str | Path, plan: Plan, name: str = "search") -> Study:
     check_plan(plan)
     ledger = _ledger(storage, name, create=True)
     mine = _settings(plan)
-    if differing := _differences(ledger.settings(mine), mine):
+    if (there := ledger.settings(mine)).get("search") != plan.search:
+        raise MisuseError(
+            f"{ledger.where} holds the study of another search. To join it, give its shared.safetensors as --shared; "
+            "for a new one, another place: another file, or another DATABASE."
+        )
+    if differing := _differences(there, mine):
         raise MisuseError(
             f"the study {name!r} in {ledger.where} was begun with other settings: {'; '.join(differing)}. "
             "Give the same settings, or another name or place to begin a new study."
@@ -201,10 +216,10 @@ def check_plan(plan: Plan) -> None:
         MisuseError: they do not.
     """
     check_choices(plan.choices)
-    if not plan.most_load > 0 or not math.isfinite(plan.exponent):
+    if not plan.most_load > 0 or not -math.inf < plan.exponent < 0:
         raise MisuseError(
             f"a limit of {plan.most_load} times the budget and an exponent of {plan.exponent}: expected "
-            "a limit above 0 and a number."
+            "a limit above 0 and a number below 0, such as -0.07."
         )
     if not 1 <= plan.sample <= plan.population or plan.population < 2:
         raise MisuseError(
@@ -242,6 +257,10 @@ def need_optuna() -> None:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("optuna", "search", purpose="a search") from error
+
+
+def _accuracy(trial: Trial) -> float:
+    return trial.accuracy
 
 
 def _settings(plan: Plan) -> dict[str, Any]:

@@ -16,10 +16,15 @@ from mobilenets.latency.measure import Ending, Latency, Model, interleave, loade
 from mobilenets.precision import Precision
 from mobilenets.search import Dimension, divisor_of, priced, probes
 from mobilenets.table import Network
+from mobilenets.watching import Tick, Watcher
 
 ROUNDS = 9
 """Turns in which the start and the kept networks are timed; what counts is the median of the turns' ratios."""
 ROUND_S = 0.08
+KEEP_S = 20.0
+"""Between two times that a run writes how long it has worked."""
+TURNS_S = ROUNDS * ROUND_S
+"""Of one network among others, roughly."""
 LOADED = 8
 """Networks that are loaded at once beside the start: a phone has no room for sixty."""
 TRIES = 3
@@ -155,17 +160,61 @@ class Paced(Protocol):
         """Keep it."""
 
 
+class Keeping(Watcher):
+    """Tells on what it is told, and keeps the time now and then: a killed run must not have its minutes twice."""
+
+    def __init__(self, told: Watcher, keep: Callable[[], None]) -> None:
+        self.told, self.keep, self.kept = told, keep, time.perf_counter()
+        self.started, self.epoch, self.note = told.started, told.epoch, told.note  # type: ignore[method-assign]
+
+    @property
+    def metric(self) -> str:
+        """What the validations' score is called."""
+        return self.told.metric
+
+    @metric.setter
+    def metric(self, name: str) -> None:
+        self.told.metric = name
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """A new phase begins."""
+        self.told.phase(name, total)
+        self._keep()
+
+    def advance(self, done: int, total: int) -> None:
+        """Things done so far."""
+        self.told.advance(done, total)
+        self._keep()
+
+    def looked(self, part: float, text: str) -> None:
+        """How far the phase is, and how it stands."""
+        self.told.looked(part, text)
+        self._keep()
+
+    def tick(self, tick: Tick) -> None:
+        """A training step is done."""
+        self.told.tick(tick)
+        self._keep()
+
+    def _keep(self) -> None:
+        if time.perf_counter() - self.kept > KEEP_S:
+            self.keep()
+            self.kept = time.perf_counter()
+
+
 class Sitting:
     """The time of one sitting of a run: an interrupted one has had others before.
 
     Args:
         kept: the state of the run.
         closing_s: what the end takes, with nothing left to choose.
+        watcher: told about progress.
         begun: when the sitting began, by `time.perf_counter`; now unless given.
     """
 
-    def __init__(self, kept: Paced, closing_s: float, begun: float | None = None) -> None:
+    def __init__(self, kept: Paced, closing_s: float, watcher: Watcher, begun: float | None = None) -> None:
         self.kept, self.closing_s = kept, closing_s
+        self.watcher = Keeping(watcher, self.keep_time)
         self.begun = time.perf_counter() if begun is None else begun
         self.spent_before = kept.spent_s
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 BEATS_MISSED = 6  # from then on a worker is taken for dead
 LOOK_S = 0.5  # how often a worker that waits for the others looks again
+ASK_S = 2.0  # how often a worker asks whether the study is closed
+
+
+Ended = Literal["complete", "time", "exhausted", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,14 @@ class Worked:
     """What one worker did.
 
     Attributes:
-        ended: all trials are complete, the time is over, or no point is left that fits.
+        ended: all trials are complete, the time is over, no point is left that fits, or the search has chosen already.
         trials: that it completed itself.
         seconds: in all.
         evaluating_s: of these, in `evaluate`.
         waiting_s: of these, for the last trials of other workers.
     """
 
-    ended: Literal["complete", "time", "exhausted"]
+    ended: Ended
     trials: int
     seconds: float
     evaluating_s: float
@@ -173,6 +177,7 @@ class _Worker:
         self.done = 0
         self.evaluating_s = 0.0
         self.waiting_s = 0.0
+        self.asked = -math.inf
 
     def run(self, trials: int, end: float) -> Worked:
         began = time.perf_counter()
@@ -184,10 +189,12 @@ class _Worker:
         ended = self._loop(trials, end)
         return Worked(ended, self.done, time.perf_counter() - began, self.evaluating_s, self.waiting_s)
 
-    def _loop(self, trials: int, end: float) -> Literal["complete", "time", "exhausted"]:
+    def _loop(self, trials: int, end: float) -> Ended:
         while len(self.study.completed) < trials:
             if time.monotonic() >= end:
                 return "time"
+            if self._closed():
+                return "closed"
             for trial_id in self.watch.dead(self.study.running):
                 self.study.ledger.fail(trial_id)
             taken = len(self.study.completed) + len(self.study.running)
@@ -200,6 +207,12 @@ class _Worker:
                 return "exhausted"
             self.study.refresh(self._learn)
         return "complete"
+
+    def _closed(self) -> bool:
+        if time.monotonic() - self.asked < ASK_S:
+            return False
+        self.asked = time.monotonic()
+        return self.study.ledger.closed()
 
     def _new_point(self) -> Point | None:
         self.proposer.begin()
@@ -253,7 +266,7 @@ class _Worker:
     def _learn(self, trial: Trial, stored: Any) -> None:
         plan = self.study.plan
         told = values(plan.objective, trial.accuracy, trial.load, plan.exponent)
-        self.proposer.learn(trial.point, told, stored.system_attrs, stored.datetime_complete)
+        self.proposer.learn(trial.number, trial.point, told, stored.system_attrs)
         if self.joined and self.on_trial is not None:
             self.on_trial(trial)
 

@@ -10,11 +10,13 @@ from mobilenets.costs import Budget
 from mobilenets.data.folder import Folder
 from mobilenets.exports import Verification, export, sample_images
 from mobilenets.exports.whole import size_bytes
+from mobilenets.files import write_text
 from mobilenets.latency import Latency, time_artifact
 from mobilenets.model import MobileNet, save
 from mobilenets.prediction import evaluate_labelled, open_model
 from mobilenets.search.timing import Clock, timed_again, within
 from mobilenets.searching.state import Asked
+from mobilenets.table import json as table_json
 from mobilenets.training import Watcher
 
 
@@ -82,4 +84,5 @@ def finished(
     watcher.phase(f"scoring {name} on {split} images")
     scored = evaluate_labelled(open_model(artifact), data.splits[split], on_progress=watcher.advance)
     met = within(budget, latency, size_bytes(artifact))
+    write_text(into / "table.json", table_json.dumps(model.network))  # a rung of int8 may ship another one
     return Found(into.name, model, artifact, verification, latency, met, scored.metric, scored.images)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -17,10 +18,11 @@ from mobilenets.latency import Latency, time_networks
 from mobilenets.metrics import SPOKEN
 from mobilenets.model import MobileNet, load, save, with_info
 from mobilenets.model.store import FORMAT, read_safetensors
-from mobilenets.search import Plan, Study, Trial, open_study, work
+from mobilenets.search import Plan, Trial, open_study, work
 from mobilenets.search.timing import SCORED_PER_S, Clock, Costs, Sitting
 from mobilenets.searching.finishing import Found, finished
 from mobilenets.searching.ladder import Rung
+from mobilenets.searching.looking import StudyProgress
 from mobilenets.searching.narrowing import WANTED_LOAD, load_in, space_for
 from mobilenets.searching.state import State
 from mobilenets.searching.terms import Terms, digest_of, read_terms, write_terms
@@ -39,8 +41,12 @@ TABLE = "latency.json"
 """The latency table that networks are priced by, in the run folder."""
 SHARED_UNTIL, STUDY_UNTIL, PROXY_UNTIL = 0.5, 0.6, 0.7
 """Parts of the time by which shared weights, study and proxy trainings are to be over; the rest trains what is kept."""
+JOINED = 0.15
+"""Part of the time by which a study that others can join is over later: they come when the shared weights are there."""
 PROXIED = 6
 """Networks that the study hands on."""
+MEASURED = 6
+"""How often as many more are measured, until enough are within the budget."""
 MOST_TRIALS = 1_000_000
 TRIALS_WANTED, LEAST_SCORED, MOST_SCORED = 600, 200, 2000
 """The validation images of a trial are as many as leave time for so many trials."""
@@ -61,15 +67,19 @@ CLOSING_S = 10.0
 class Job(Sitting):
     """One sitting. What the run folder holds already is not done again."""
 
-    def __init__(self, run: Path, state: State, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher) -> None:
+    def __init__(
+        self, run: Path, state: State, folder: Folder, costs: Costs, clock: Clock, watcher: Watcher,
+        begun: float | None = None,
+    ) -> None:  # fmt: skip
         self.run, self.state, self.folder = run, state, folder
-        self.costs, self.clock, self.watcher = costs, clock, watcher
+        self.costs, self.clock = costs, clock
         self.metric = SPOKEN[folder.task]
         splits = len(folder.splits["val"]) + len(folder.splits.get("test", ()))
         self.int8_s = INT8_SHARE * 3600 * state.asked.hours if state.asked.precision == "int8" else 0.0
         closing_s = self.int8_s + state.asked.keep * (CLOSING_S + splits / SCORED_PER_S)
-        super().__init__(state, closing_s)
+        super().__init__(state, closing_s, watcher, begun)
         self.until_end_s = 60 * state.minutes - closing_s
+        self.later = JOINED if state.asked.study else 0.0
 
     def until_s(self, part: float) -> float:
         """Seconds from now to a part of the time; never less than a few."""
@@ -142,6 +152,8 @@ class Job(Sitting):
             )
         self._decide_scored()
         write_terms(path, self.terms())
+        if state.asked.study:
+            self.watcher.note(f"other machines can join the study now: the same command with --worker --shared {path}")
 
     def _begin_with_weights(self) -> None:
         """Put what `weights` names into the shared weights: a checkpoint's, or MobileNetV2's published ones."""
@@ -167,7 +179,7 @@ class Job(Sitting):
         return Terms(
             state.search, self.folder.task, tuple(self.folder.classes), digest_of(self.folder), self.costs.budget.text,
             asked.precision, state.base, state.choices, state.anchors, state.factor, state.error, state.scored,
-            table.read_text(encoding="utf-8") if table.is_file() else None,
+            table.read_text(encoding="utf-8") if table.is_file() else None, state.source,
         )  # fmt: skip
 
     def recipe(self, seconds: float, lr: float) -> Recipe:
@@ -178,32 +190,35 @@ class Job(Sitting):
         plain = Recipe(minutes=seconds / 60, lr=lr, low_resolution=1.0, seed=self.state.asked.seed)
         return for_images(plain, len(self.train))
 
-    def explore(self) -> None:
-        """Look at networks by shared weights until the study is over."""
+    def explore(self, *, until: float | None = None) -> None:
+        """Look at networks by shared weights until the study is over.
+
+        Args:
+            until: part of the time; None for that of a run that trains what it chooses.
+        """
         state, asked, study = self.state, self.state.asked, self.study
         if state.chosen:
             return
         val = self._scored_images(state.scored)
-        seconds = self.until_s(STUDY_UNTIL)
+        seconds = self.until_s(STUDY_UNTIL + self.later if until is None else until)
         self.watcher.phase("scoring networks by shared weights")
+        progress = StudyProgress(study, self.metric, asked.trials, seconds, self.watcher)
         begin = time.perf_counter()
-
-        def told(_: Trial) -> None:
-            spent = time.perf_counter() - begin
-            done = max(spent / seconds, len(study.completed) / asked.trials if asked.trials else 0.0)
-            self.watcher.advance(round(1000 * min(1.0, done)), 1000)
-
-        worked = work(
-            study, load_in(self.space, self.costs), lambda point: scored(self.shared, point, self.train, val),
-            trials=asked.trials or MOST_TRIALS, seconds=seconds, seed=asked.seed, on_trial=told,
-            canonical=self.space.canonical,
-        )  # fmt: skip
-        state.explored_s += worked.seconds
-        self.keep_time()
+        try:
+            worked = work(
+                study, load_in(self.space, self.costs), lambda point: scored(self.shared, point, self.train, val),
+                trials=asked.trials or MOST_TRIALS, seconds=seconds, seed=asked.seed, on_trial=progress.told,
+                canonical=self.space.canonical,
+            )  # fmt: skip
+        finally:
+            state.explored_s += time.perf_counter() - begin
+            self.keep_time()
         self.watcher.note(
             f"{len(study.trials())} networks scored in {worked.seconds:.0f} s; the searcher's own share is "
             f"{worked.share:.1%}"
         )
+        if worked.ended == "closed":
+            self.watcher.note("the run that ends this search has chosen: what is scored from now on would not count")
 
     def _decide_scored(self) -> None:
         """How many validation images the trials are scored on: as many as the time allows."""
@@ -216,7 +231,7 @@ class Job(Sitting):
         begin = time.perf_counter()
         scored(self.shared, point, self.train, few)
         each_s = max(time.perf_counter() - begin - fixed_s, 1e-3) / len(few)
-        afford = (self.until_s(STUDY_UNTIL) / TRIALS_WANTED - fixed_s) / each_s
+        afford = (self.until_s(STUDY_UNTIL + self.later) / TRIALS_WANTED - fixed_s) / each_s
         self.state.scored = int(min(len(self.val), MOST_SCORED, max(LEAST_SCORED, afford)))
         self.keep_time()
 
@@ -230,36 +245,56 @@ class Job(Sitting):
         if self.state.chosen:
             return
         by_name: dict[str, Trial] = {}
-        for trial in _ranked(self.study):
+        self.study.ledger.end()
+        for trial in self.study.ranked():
             by_name.setdefault(self.space.network(trial.point).name, trial)
-        names = [name for name, trial in by_name.items() if trial.load <= 1.0][: 2 * PROXIED]
-        if not names:
+        if not any(trial.load <= 1.0 for trial in by_name.values()):
             raise BudgetUnmetError(
                 f"no network within {self.costs.budget.text} was looked at: raise the budget, or give the search more "
                 "--hours."
             )
-        fits = self._measured([self.space.network(by_name[name].point) for name in names])
+        fits = self._measured({name: (self.space.network(t.point), t.load) for name, t in by_name.items()})
         self.state.chosen = {name: by_name[name].point for name in fits[:PROXIED]}
         self.state.rungs |= {f"shared {name}": by_name[name].accuracy for name in self.state.chosen}
         self.keep_time()
 
-    def _measured(self, networks: Sequence[Network]) -> list[str]:
-        """Names of the networks that are within the budget by measurement, in their order."""
-        limit_ms = self.costs.budget.latency_ms
+    def _measured(self, ranked: Mapping[str, tuple[Network, float]]) -> list[str]:
+        """Names of networks that are within the budget by measurement, best first.
+
+        What a study ends with is what the table thinks too well of. So the best are measured a few at a time, and what
+        that says of them decides who is measured next.
+
+        Args:
+            ranked: networks and loads by prediction, best first.
+        """
+        limit_ms, known, ratio = self.costs.budget.latency_ms, self.state.measured_ms, 1.0
         if limit_ms is None:
-            return [network.name for network in networks]
-        self.watcher.phase("measuring the best", len(networks))
-        found = [latency.median_ms for latency in self.timed(networks)]
-        self.state.measured_ms = {network.name: ms for network, ms in zip(networks, found, strict=True)}
-        for most in (MARGIN, 1.0):
-            if fits := [n.name for n in networks if self.state.measured_ms[n.name] <= most * limit_ms and self.met(n)]:
-                return fits
-        fastest = min(self.state.measured_ms, key=self.state.measured_ms.__getitem__)
-        self.watcher.note(
-            f"none of {len(networks)} networks measures within {self.costs.budget.text}: the fastest, of "
-            f"{self.state.measured_ms[fastest]:.2f} ms, goes on"
-        )
-        return [fastest]
+            return [name for name, (_, load_) in ranked.items() if load_ <= 1.0]
+        fits: list[str] = []
+        for _ in range(MEASURED):
+            names = [n for n, (_, load_) in ranked.items() if n not in known and load_ <= 1.0 and ratio * load_ <= 1.0]
+            if not (names := names[: 2 * PROXIED]):
+                break
+            self.watcher.phase("measuring the best", len(names))
+            found = self.timed([ranked[name][0] for name in names])
+            known |= {name: latency.median_ms for name, latency in zip(names, found, strict=True)}
+            fits = [n for n in ranked if n in known and known[n] <= MARGIN * limit_ms and self.met(ranked[n][0])]
+            if len(fits) >= PROXIED:
+                break
+            ratio = statistics.median(known[name] / self._predicted_ms(ranked[name][0]) for name in known)
+        fits = fits or [n for n in ranked if n in known and self.met(ranked[n][0])]
+        if not fits:
+            fits = [min(known, key=known.__getitem__)]
+            self.watcher.note(
+                f"none of {len(known)} networks measures within {self.costs.budget.text}: the fastest, of "
+                f"{known[fits[0]]:.2f} ms, goes on"
+            )
+        return fits
+
+    def _predicted_ms(self, network: Network) -> float:
+        predicted = self.costs.latency_ms(network)
+        assert predicted is not None
+        return predicted
 
     def met(self, network: Network) -> bool:
         """Whether a network is within the budget, by measurement where there is one."""
@@ -279,7 +314,7 @@ class Job(Sitting):
         names = list(self.state.chosen)
         missing = [name for name in names if name not in self.state.rung("proxy")]
         for i, name in enumerate(missing):
-            seconds = self.until_s(PROXY_UNTIL) / (len(missing) - i)
+            seconds = self.until_s(PROXY_UNTIL + self.later) / (len(missing) - i)
             self.watcher.phase(f"proxy training {names.index(name) + 1} of {len(names)}: {name}")
             model = calibrated(self.shared, self.state.chosen[name], self.train)
             training = Training(model, self.recipe(seconds, PROXY_LR), self.train, self.val)
@@ -333,13 +368,3 @@ def plan_of(job: Job) -> Plan:
         job.space.choices, objective=asked.objective, searcher=asked.searcher, budget=job.costs.budget.text,
         exponent=asked.exponent, most_load=WANTED_LOAD, search=job.state.search,
     )  # fmt: skip
-
-
-def _ranked(study: Study) -> list[Trial]:
-    """Trials, those first that the objective likes best."""
-    plan, trials = study.plan, study.trials()
-    if plan.objective == "front":
-        front = {trial.number for trial in study.front()}
-        return sorted(trials, key=lambda t: (t.number not in front, -t.accuracy))
-    exponent = plan.exponent if plan.objective == "reward" else 0.0
-    return sorted(trials, key=lambda t: -t.accuracy * t.load**exponent)

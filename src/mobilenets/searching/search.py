@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +89,8 @@ def search(
         hours: wall-clock time for all of it.
         out: run folder; None takes the next free runs/searchN.
         task: `detect` or `segment`, where the data have both boxes and masks; else it is found from the data.
-        resolutions: of the input image in pixels; none takes up to three at which the images show something new.
+        resolutions: of the input image in pixels; none takes up to three, the largest at which the images show
+            something new and the budget leaves widths to choose among.
         device: where latency is measured: `local`, `ssh:user@host`, `browser`.
         precision: of the artifacts.
         threads: threads of the artifacts' runtime.
@@ -116,7 +119,7 @@ def search(
         StudyError: the study's database does not answer.
         VerificationError: an exported file disagrees with its model.
     """
-    watcher = watcher or Watcher()
+    sat_down, watcher = time.perf_counter(), watcher or Watcher()
     limits, where = parse_budget(budget), device_named(device)
     budgets = (budget,) if isinstance(budget, str) else tuple(budget)
     asked = Asked(
@@ -146,12 +149,12 @@ def search(
         folder = open_folder(data, seed=seed, split_file=run / "split.json", task=task)
         for remark in glance(folder) if not resume else ():
             watcher.note(remark)
-        job = Job(run, state, folder, costs, clock, watcher)
+        job = Job(run, state, folder, costs, clock, watcher, sat_down)
         job.prepare()
         prepared = True
         if worker:
             job.learn_shared()
-            job.explore()
+            job.explore(until=1.0)
             return Search(None, None, {"verb": "search", "worker": True, "trials": len(job.study.trials())}, run)
         found = job.work()
         return _result(run, write_report(job, found))
@@ -225,8 +228,12 @@ def _check(asked: Asked, worker: bool, shared: str | Path | None, out: str | Pat
     for name, known in pairs:
         if (value := getattr(asked, name)) not in get_args(known):
             raise MisuseError(f"`{name}` (={value!r}) must be one of {', '.join(get_args(known))}.")
-    if not asked.hours > 0:
-        raise MisuseError(f"`hours` (={asked.hours}) must be above 0.")
+    if not 0 < asked.hours < math.inf:
+        raise MisuseError(f"`hours` (={asked.hours}) must be a number above 0.")
+    if not -math.inf < asked.exponent < 0:
+        raise MisuseError(
+            f"`exponent` (={asked.exponent}) must be a number below 0, such as -0.07: what is slower gets less."
+        )
     for name, least in (("threads", 1), ("keep", 1), ("seed", 0), ("trials", 0)):
         if (value := getattr(asked, name)) < least:
             raise MisuseError(f"`{name}` (={value}) must be at least {least}.")

@@ -141,6 +141,7 @@ class State:
         """Go on from what the run that trained the shared weights decided."""
         self.search, self.base, self.choices, self.anchors = terms.search, terms.base, terms.choices, terms.anchors
         self.factor, self.error, self.scored = terms.factor, terms.error, terms.scored
+        self.source = terms.source
 
     def write(self) -> None:
         """Write the state, whole or not at all."""

@@ -44,6 +44,7 @@ class Terms:
         error: median error of the table on them after that, as part.
         scored: validation images that networks are scored on.
         table: the latency table, as `LatencyTable.write` writes it; None where no latency is limited.
+        source: where the weights come from that the shared ones began with; None for random ones.
     """
 
     search: str
@@ -59,6 +60,7 @@ class Terms:
     error: float | None
     scored: int
     table: str | None
+    source: str | None = None
 
     def check(self, path: str | Path, folder: Folder, budget: str, precision: str) -> None:
         """That a worker was asked for the same.

@@ -24,7 +24,7 @@ from mobilenets.table.rows import Network
 from mobilenets.training.objectives.boxes import begin_rare
 
 _TO = ".to"
-"""Before the size of the kernel that a matrix makes: `stage1.block1.separable.depthwise.conv.weight.to5`."""
+"""Before the size of the kernel that a matrix makes: `separable.stage1.block1.depthwise.conv.weight.to5`."""
 
 
 class SharedWeights:
@@ -174,7 +174,7 @@ def _widened(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _shared_key(key: str, places: Sequence[str]) -> str:
-    """`row05.expand.conv.weight` to `stage2.block1.bottleneck.expand.conv.weight`."""
+    """`row05.expand.conv.weight` to `bottleneck.stage2.block1.expand.conv.weight`."""
     row, _, rest = key.partition(".")
     return f"{places[int(row.removeprefix('row')) - 1]}.{rest}"
 

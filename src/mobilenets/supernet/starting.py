@@ -31,7 +31,7 @@ def begin_with(shared: SharedWeights, source: MobileNet) -> int:
         MisuseError: channels that cannot be moved one by one.
     """
     state = by_strength(source).state_dict()
-    places = counterparts(source.network)
+    places, taken = counterparts(source.network), 0
     for number, place in places.items():
         prefix = f"row{number + 1:02d}."
         theirs = {f"{place}.{k.removeprefix(prefix)}": v for k, v in state.items() if k.startswith(prefix)}
@@ -40,9 +40,10 @@ def begin_with(shared: SharedWeights, source: MobileNet) -> int:
             continue  # V2's first block expands nothing: its depthwise channels are others
         for key in wanted & set(theirs):
             _put(shared.tensors[key].data, theirs[key])
+        taken += bool(wanted & set(theirs))
     # detectors and segmenters see whole images, whatever the source was trained on
     shared.preprocessing = replace(source.info.preprocessing, crop=1.0, shaping=shared.preprocessing.shaping)
-    return len(places)
+    return taken
 
 
 def counterparts(source: Network) -> dict[int, str]:

@@ -62,12 +62,6 @@ def lower(network: Network, *, training: bool = False) -> tuple[Node, ...]:
     return tuple(graph.nodes)
 
 
-def feature_strides(network: Network) -> tuple[int, ...]:
-    """Total strides at which a head finds a feature map, the last row's among them."""
-    graph = _filled(network, training=False)
-    return (*sorted(graph.left), graph.total_stride)
-
-
 def _filled(network: Network, *, training: bool) -> Graph:
     graph = Graph(network, training=training)
     for number, row in enumerate(network.rows, 1):

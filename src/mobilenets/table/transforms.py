@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import accumulate
+from operator import mul
 from typing import assert_never
 
 from mobilenets.errors import MisuseError
@@ -259,6 +261,14 @@ def reduce_tail(network: Network, factor: int = 2) -> Network:
         rows.append(new)
         before, after = _out(row, before), _out(new, after)
     return replace(network, rows=tuple(rows))
+
+
+def feature_strides(network: Network) -> tuple[int, ...]:
+    """Total strides that the rows reach, ascending: at each a head finds a feature map.
+
+    Without lowering: a search asks for thousands of networks.
+    """
+    return tuple(sorted(set(accumulate((getattr(row, "stride", 1) for row in network.rows), mul))))
 
 
 def features(network: Network, *, blocks: bool = False) -> Network:

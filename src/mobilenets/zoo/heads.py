@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mobilenets.table.graph import round_channels
-from mobilenets.table.lower import feature_strides
 from mobilenets.table.rows import Act, Aspp, BoxPredictor, ExtraFeatures, LiteAspp, Network, PlainConv, Row, Upsample
-from mobilenets.table.transforms import dilate, features
+from mobilenets.table.transforms import dilate, feature_strides, features
 
 R6 = Act.RELU6
 TAP = 16
