@@ -48,8 +48,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"{program} is not there: npm install --prefix .venv/web s3rver")
     folder = tmp_path_factory.mktemp("s3")
     command = [program, "-d", folder, "-a", "127.0.0.1", "-p", "0", "--configure-bucket", BUCKET]
-    old = os.environ | {"NODE_OPTIONS": "--openssl-legacy-provider"}  # its cipher is an old one
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=old) as server:
+    tuned = os.environ | {
+        "NODE_OPTIONS": "--openssl-legacy-provider",  # its cipher is an old one
+        # It answers before the file of an upload's part is open, and dies if the file is not there when all parts are
+        # to be joined. With one thread files are opened, written and read in the order of its calls.
+        "UV_THREADPOOL_SIZE": "1",
+    }
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=tuned) as server:
         assert server.stdout is not None
         line = next((line for line in server.stdout if "listening" in line), "")
         environment = {
