@@ -78,7 +78,7 @@ def torchs(node: Node, inputs: list[Any]) -> Any:
         case Parameter():
             return torch.empty(1, *node.shape, device="meta")
         case Select():
-            return x[:, node.index]
+            return x[:, node.token]
         case SplitHeads():
             heads, size, length = node.shape
             flat = x.flatten(2) if x.ndim == 4 else x.mT

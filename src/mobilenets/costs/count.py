@@ -56,6 +56,10 @@ BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one value."""
 
 
+_Counts = tuple[int, int, int, int, int]
+"""Params, weights, macs, additions and elementwise operations of a node, as `NodeCost` names them."""
+
+
 class NodeCost(NamedTuple):
     """What one node costs; counts, not bytes."""
 
@@ -129,11 +133,11 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a network: `nodes` in running order, and totals. See the module's conventions."""
+    """Cost of a network: `graph` in running order, `counts` of each node, and totals. See the module's conventions."""
 
     network: Network
-    nodes: tuple[NodeCost, ...]
     graph: tuple[Node, ...]
+    counts: tuple[_Counts, ...]
     params: int
     macs: int
     additions: int
@@ -144,10 +148,15 @@ class Cost:
         """Equal to `macs`."""
         return self.macs
 
+    @cached_property
+    def nodes(self) -> tuple[NodeCost, ...]:
+        """What each node costs, in running order."""
+        return tuple([NodeCost(node, *counts) for node, counts in zip(self.graph, self.counts, strict=True)])
+
     @property
     def bn_channels(self) -> int:
         """Channels that pass a batch norm: each holds 2 of `params` and 2 running statistics."""
-        return sum(node.shape[0] for node in self.graph if isinstance(node, BatchNorm))
+        return sum([node.shape[0] for node in self.graph if type(node) is BatchNorm])
 
     def weight_bytes(self, precision: Precision = "fp32") -> int:
         """Bytes of all parameters."""
@@ -217,14 +226,9 @@ def cost(network: Network, *, training: bool = False) -> Cost:
     graph = lower(network, training=training)
     shapes: dict[str, Shape] = {node.name: node.shape for node in graph}
     shapes[INPUT] = (network.in_channels, network.resolution, network.resolution)
-    nodes = tuple([_count(node, shapes) for node in graph])
-    params = macs = additions = elementwise = 0
-    for node in nodes:
-        params += node.params
-        macs += node.macs
-        additions += node.additions
-        elementwise += node.elementwise
-    return Cost(network, nodes, graph, params, macs, additions, elementwise)
+    counts = tuple([_count(node, shapes) for node in graph])
+    params, _, macs, additions, elementwise = map(sum, zip(*counts, strict=True))
+    return Cost(network, graph, counts, params, macs, additions, elementwise)
 
 
 def _totals(nodes: list[NodeCost]) -> tuple[int, int, int, int]:
@@ -294,41 +298,40 @@ def operator(node: Node) -> str:
             assert_never(node)
 
 
-def _count(node: Node, shapes: dict[str, Shape]) -> NodeCost:
+def _count(node: Node, shapes: dict[str, Shape]) -> _Counts:
+    """Params, weights, macs, additions and elementwise operations: plain, since a search counts thousands of tables."""
     shape = node.shape
     match node:
         case Convolution():
             fan_in = node.in_channels // node.groups * node.kernel * node.kernel
             weights, outputs = shape[0] * fan_in, shape[0] * shape[1] * shape[2]
             params = weights + (shape[0] if node.bias else 0)
-            return NodeCost(node, params, weights, outputs * fan_in, outputs * (fan_in - 1), 0)
+            return params, weights, outputs * fan_in, outputs * (fan_in - 1), 0
         case BatchNorm():
-            return NodeCost(node, 2 * shape[0], 0, 0, 0, 0)
+            return 2 * shape[0], 0, 0, 0, 0
         case Activation() | Multiply() | Softmax() | DynamicRelu() | Resize():
-            return NodeCost(node, 0, 0, 0, 0, _size(shape))
+            return 0, 0, 0, 0, _size(shape)
         case Add():
-            return NodeCost(node, 0, 0, 0, 0, _size(shape) * (len(node.inputs) - 1))
+            return 0, 0, 0, 0, _size(shape) * (len(node.inputs) - 1)
         case FullyConnected():
             out, outputs = shape[-1], _size(shape)
             weights = node.in_features * out
-            return NodeCost(
-                node, weights + out, weights, outputs * node.in_features, outputs * (node.in_features - 1), 0
-            )
+            return weights + out, weights, outputs * node.in_features, outputs * (node.in_features - 1), 0
         case MatrixProduct():
             outputs = _size(shape)
-            return NodeCost(node, 0, 0, outputs * node.inner, outputs * (node.inner - 1), 0)
+            return 0, 0, outputs * node.inner, outputs * (node.inner - 1), 0
         case LayerNorm():
-            return NodeCost(node, 2 * shape[-1], 0, 0, 0, _size(shape))
+            return 2 * shape[-1], 0, 0, 0, _size(shape)
         case Scale():
-            return NodeCost(node, shape[0], 0, 0, 0, 0)
+            return shape[0], 0, 0, 0, 0
         case Parameter():
-            return NodeCost(node, _size(shape), 0, 0, 0, 0)
+            return _size(shape), 0, 0, 0, 0
         case GlobalPool():
-            return NodeCost(node, 0, 0, 0, 0, _size(shapes[node.inputs[0]]))
+            return 0, 0, 0, 0, _size(shapes[node.inputs[0]])
         case WindowPool():
-            return NodeCost(node, 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel)
+            return 0, 0, 0, 0, _size(shape) * node.kernel * node.kernel
         case Flatten() | Concat() | Shuffle() | Select() | SplitHeads() | MergeHeads() | PerAnchor():
-            return NodeCost(node, 0, 0, 0, 0, 0)
+            return 0, 0, 0, 0, 0
         case _:
             assert_never(node)
 

@@ -51,7 +51,7 @@ def peak_activation(
     `folded_into` finds, where that is known already.
     """
     # of what a value is resized to, the size is read and no value
-    reads = [node.inputs[:1] if isinstance(node, Resize) else node.inputs for node in nodes]
+    reads = [node.inputs[:1] if type(node) is Resize else node.inputs for node in nodes]
     uses = Counter(chain.from_iterable(reads))
     uses.update(node.name for node in outputs(nodes))  # they are read after the last node
     folded = folded_into(nodes) if folded is None else folded
@@ -63,17 +63,15 @@ def peak_activation(
     for node, inputs in zip(nodes, reads, strict=True):
         name = node.name
         first = buffer_of[inputs[0]] if inputs else ""
-        if name in folded or type(node) in _VIEWS:
+        kind = type(node)
+        if name in folded or kind in _VIEWS or (in_place and kind in _ELEMENTWISE and waiting[first] == 1):
             buffer_of[name] = first
             waiting[first] += uses[name]
-        elif in_place and type(node) in _ELEMENTWISE and waiting[first] == 1:
-            buffer_of[name] = first
-            waiting[first] = uses[name] + 1  # the 1 is this node's own use, taken off below
         else:
             buffer_of[name] = name
-            size[name] = math.prod(node.shape) if inputs else 0
+            size[name] = values = math.prod(node.shape) if inputs else 0
             waiting[name] = uses[name]
-            live += size[name]
+            live += values
             if live > most:
                 most, at = live, name
         for source in inputs:

@@ -44,5 +44,5 @@ def sizes_of(counted: Cost, precision: Precision = "fp32") -> Sizes:
         counted.macs,
         counted.params,
         counted.peak_activation_bytes("int8" if precision == "int8" else "fp32"),  # fp16 files compute in fp32
-        BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.nodes),
+        BYTES[precision] * folded + channels + GRAPH_BYTES[precision] * len(counted.graph),
     )

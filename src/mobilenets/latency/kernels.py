@@ -105,14 +105,13 @@ def _kernel(node: Node, entering: int) -> Kernel | None:
     size = node.shape[-1] if len(node.shape) > 1 else 1
     match node:
         case Convolution():
+            if node.groups == 1:
+                # on 1x1 features it is a matrix times a vector, bound by reading the weights: another law
+                kind = "vector" if size == entering == 1 else f"conv{node.kernel}"
+                return Kernel(kind, node.in_channels, node.shape[0], size, node.stride)
             if node.depthwise:
                 return Kernel(f"depthwise{node.kernel}", node.shape[0] // node.groups, node.shape[0], size, node.stride)
-            if node.groups > 1:
-                inside = node.in_channels // node.groups
-                return Kernel(f"grouped{node.kernel}", inside, node.shape[0], size, node.stride)
-            # on 1x1 features it is a matrix times a vector, bound by reading the weights: another law
-            kind = "vector" if size == entering == 1 else f"conv{node.kernel}"
-            return Kernel(kind, node.in_channels, node.shape[0], size, node.stride)
+            return Kernel(f"grouped{node.kernel}", node.in_channels // node.groups, node.shape[0], size, node.stride)
         case Activation() | Flatten() | Select() | SplitHeads() | MergeHeads() | Parameter():
             return None  # fused with, a view of, or a constant beside the node before
         case FullyConnected():

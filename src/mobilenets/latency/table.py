@@ -94,7 +94,12 @@ class LatencyTable:
         Raises:
             MisuseError: kernels of a kind that nothing measured had.
         """
-        return sum(self.by_row(network).values())
+        return self.total_ms(network, kernels(network))
+
+    def total_ms(self, network: Network, found: Mapping[str, Kernel]) -> float:
+        """Milliseconds for one image of a network whose kernels are found already; see `predict_ms`."""
+        self._check(network, found)
+        return sum(map(self.kernel_ms, found.values()))
 
     def by_row(self, network: Network) -> dict[int, float]:
         """Milliseconds of each row of the printed table, from 1; 0 is the scaling of the pixels.
@@ -102,20 +107,20 @@ class LatencyTable:
         Raises:
             MisuseError: kernels of a kind that nothing measured had.
         """
-        return self.rows_ms(network, kernels(network))
+        found = kernels(network)
+        self._check(network, found)
+        rows = dict.fromkeys(range(len(network.rows) + 1), 0.0)
+        for name, kernel in found.items():
+            rows[_row(name)] += self.kernel_ms(kernel)
+        return rows
 
-    def rows_ms(self, network: Network, found: Mapping[str, Kernel]) -> dict[int, float]:
-        """Milliseconds of each row of a network whose kernels are found already; see `by_row`."""
+    def _check(self, network: Network, found: Mapping[str, Kernel]) -> None:
         if unknown := sorted({kernel.kind for kernel in found.values()} - self.laws.keys()):
             raise MisuseError(
                 f"{network.label}: the latency table has no kernel like {', '.join(unknown)}; it knows "
                 f"{', '.join(sorted(self.laws)) or 'none'}. Measure the network (`mobilenets bench`) instead, or build "
                 f"a table of such networks (`mobilenets latency build --task {network.task}`)."
             )
-        rows = dict.fromkeys(range(len(network.rows) + 1), 0.0)
-        for name, kernel in found.items():
-            rows[_row(name)] += self.kernel_ms(kernel)
-        return rows
 
     def kernel_ms(self, kernel: Kernel) -> float:
         """Milliseconds of one kernel: its entry, else the law of its kind."""

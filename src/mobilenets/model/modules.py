@@ -73,7 +73,7 @@ def runner(node: Node, *, in_place: bool) -> Callable[..., Tensor]:
         case LayerNorm():
             return nn.LayerNorm(node.shape[-1], eps=node.eps)
         case Select():
-            return functools.partial(torch.select, dim=1, index=node.index)
+            return functools.partial(torch.select, dim=1, index=node.token)
         case SplitHeads():
             return functools.partial(_split_heads, heads=node.shape[0])
         case MergeHeads():

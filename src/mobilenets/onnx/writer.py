@@ -215,7 +215,7 @@ def _write(  # noqa: PLR0915 - one case a type
             params = [graph.constant(f"{node.name}.{key}", weights[f"{node.name}.{key}"]) for key in NORM_KEYS[:2]]
             graph.op("LayerNormalization", [*node.inputs, *params], node.name, axis=-1, epsilon=node.eps)
         case Select():
-            index = graph.constant(f"{node.name}.index", np.array(node.index, np.int64))
+            index = graph.constant(f"{node.name}.index", np.array(node.token, np.int64))
             graph.op("Gather", [*node.inputs, index], node.name, axis=1)
         case SplitHeads():
             _split_heads(graph, node)

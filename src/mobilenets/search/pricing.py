@@ -21,5 +21,5 @@ def priced(network: Network, table: LatencyTable, precision: Precision = "fp32")
         MisuseError: the resolution is too small for a row, or kernels of a kind that the table does not know.
     """
     found = cost(network)
-    rows_ms = table.rows_ms(network, kernels_of(network, found.graph, found.folded))
-    return sizes_of(found, precision), sum(rows_ms.values())
+    latency_ms = table.total_ms(network, kernels_of(network, found.graph, found.folded))
+    return sizes_of(found, precision), latency_ms

@@ -1,5 +1,7 @@
 """Nodes: what a machine runs. One frozen type per primitive, each with its inputs and its output shape.
 
+They are named tuples, which are made four times as fast as frozen dataclasses: a search makes hundreds a candidate.
+
 A node's name is its address, `row04.depthwise.conv`: state-dict key, feature tap, latency-table key, export name.
 Shapes leave the batch out: `(c, h, w)`, or `(c,)` after flattening.
 """
@@ -7,8 +9,7 @@ Shapes leave the batch out: `(c, h, w)`, or `(c,)` after flattening.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mobilenets.table.rows import Act
 
@@ -17,8 +18,7 @@ INPUT = "input"
 """Name of the value that enters the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Convolution:
+class Convolution(NamedTuple):
     """Convolution. `pads` are top, left, bottom, right, in pixels (ONNX order)."""
 
     name: str
@@ -43,8 +43,7 @@ class Convolution:
         return self.groups > 1 and self.groups == self.in_channels
 
 
-@dataclass(frozen=True, slots=True)
-class BatchNorm:
+class BatchNorm(NamedTuple):
     """Batch normalisation over channels; folded into the convolution before it wherever the network is deployed."""
 
     name: str
@@ -54,8 +53,7 @@ class BatchNorm:
     momentum: float
 
 
-@dataclass(frozen=True, slots=True)
-class Activation:
+class Activation(NamedTuple):
     """Elementwise non-linearity."""
 
     name: str
@@ -64,8 +62,7 @@ class Activation:
     function: Act
 
 
-@dataclass(frozen=True, slots=True)
-class GlobalPool:
+class GlobalPool(NamedTuple):
     """Mean over height and width, kept as 1 x 1."""
 
     name: str
@@ -73,8 +70,7 @@ class GlobalPool:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class WindowPool:
+class WindowPool(NamedTuple):
     """Windowed maximum or mean; `pads` as in `Convolution` (a mean never counts padding)."""
 
     name: str
@@ -87,8 +83,7 @@ class WindowPool:
     ceil: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Flatten:
+class Flatten(NamedTuple):
     """(c, h, w) to (c * h * w,)."""
 
     name: str
@@ -96,8 +91,7 @@ class Flatten:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class FullyConnected:
+class FullyConnected(NamedTuple):
     """Matrix product with bias over the last axis: of a flat input, or of every token."""
 
     name: str
@@ -106,8 +100,7 @@ class FullyConnected:
     in_features: int
 
 
-@dataclass(frozen=True, slots=True)
-class Multiply:
+class Multiply(NamedTuple):
     """Elementwise product; the second input is broadcast over height and width."""
 
     name: str
@@ -115,8 +108,7 @@ class Multiply:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(NamedTuple):
     """Elementwise sum of two values or more: the residual, or parallel branches."""
 
     name: str
@@ -124,8 +116,7 @@ class Add:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Concat:
+class Concat(NamedTuple):
     """Joined along channels."""
 
     name: str
@@ -133,8 +124,7 @@ class Concat:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(NamedTuple):
     """Product with a learned factor per channel, `initial` at the start; folded into the convolution before it."""
 
     name: str
@@ -143,8 +133,7 @@ class Scale:
     initial: float
 
 
-@dataclass(frozen=True, slots=True)
-class Shuffle:
+class Shuffle(NamedTuple):
     """Channels of `groups` groups interleaved: channel (group, i) becomes (i, group)."""
 
     name: str
@@ -153,8 +142,7 @@ class Shuffle:
     groups: int
 
 
-@dataclass(frozen=True, slots=True)
-class DynamicRelu:
+class DynamicRelu(NamedTuple):
     """max(x a1, x a2) per channel; the second input is a1 and a2 behind a gate, of (2 c,) in [0, 1].
 
     a1 = 2 v, a2 = 2 v - 1, so that the middle of the gate is a plain ReLU (arXiv 2003.10027, section 3.2).
@@ -165,8 +153,7 @@ class DynamicRelu:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A learned value that no input enters; its batch is 1 and broadcasts."""
 
     name: str
@@ -174,8 +161,7 @@ class Parameter:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class LayerNorm:
+class LayerNorm(NamedTuple):
     """Normalisation over the last axis, with a learned scale and shift."""
 
     name: str
@@ -184,18 +170,16 @@ class LayerNorm:
     eps: float
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(NamedTuple):
     """One token of (tokens, d): (d,)."""
 
     name: str
     inputs: tuple[str, ...]
     shape: Shape
-    index: int
+    token: int
 
 
-@dataclass(frozen=True, slots=True)
-class SplitHeads:
+class SplitHeads(NamedTuple):
     """Channels in heads, (heads, c / heads, length): of a map (c, h, w) with length h w, or of tokens (length, c)."""
 
     name: str
@@ -203,8 +187,7 @@ class SplitHeads:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class MergeHeads:
+class MergeHeads(NamedTuple):
     """Back from heads (heads, c / heads, length) to tokens (length, c), or to a map (c, h, w).
 
     The second input of a map is one of the same height and width: training changes them.
@@ -215,8 +198,7 @@ class MergeHeads:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixProduct:
+class MatrixProduct(NamedTuple):
     """Product of two values over their last two axes, times `factor`; `inner` is the length that is summed.
 
     One of the two is transposed: the first, a^T b, for attention's scores, or the second, a b^T, for what they weigh.
@@ -231,8 +213,7 @@ class MatrixProduct:
     factor: float
 
 
-@dataclass(frozen=True, slots=True)
-class Softmax:
+class Softmax(NamedTuple):
     """Softmax over the last axis."""
 
     name: str
@@ -240,8 +221,7 @@ class Softmax:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(NamedTuple):
     """Bilinear to the height and width of the second input, of which nothing else is read.
 
     `align` puts the centres of the corner pixels on one another; without it the corners themselves.
@@ -253,8 +233,7 @@ class Resize:
     align: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PerAnchor:
+class PerAnchor(NamedTuple):
     """A map (a k, h, w) as k values for each of a anchors at each place: (h w a, k)."""
 
     name: str
