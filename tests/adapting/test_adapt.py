@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
-from mobilenets.adapting.job import AIM
+from mobilenets.adapting.job import AIM, Job
 from mobilenets.adapting.learning import Classroom, Speed, tuning_recipe
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import changed_rows, front, steps
@@ -26,7 +27,7 @@ from mobilenets.errors import BudgetUnmetError, CheckpointError, DataError, Misu
 from mobilenets.latency import device
 from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
-from mobilenets.search import narrowest
+from mobilenets.search import able, narrowest
 from mobilenets.search.timing import Clock, Costs, steps_left
 from mobilenets.table import json as table_json
 from mobilenets.table import scale, with_classes
@@ -288,6 +289,35 @@ def test_steps_in_a_time() -> None:
     assert speed.proposal_s(20) == pytest.approx(3.0)
     assert speed.steps_in(3.05, least=5, most=100) == 20
     assert speed.steps_in(0.5, least=5, most=100) == 5 and speed.steps_in(1e6, least=5, most=100) == 100
+
+
+def test_steps_are_as_small_as_the_time_allows(photos: Path, tmp_path: Path) -> None:
+    """V3-Small with twice its budget: steps of 2 % of it where there is time, else as many as the time holds."""
+    table = replace(with_classes(network("mobilenet_v3_small"), 3), resolution=64)
+    model = trained(table, open_data(photos, TOY, seed=0).classes)
+    costs = Costs(parse_budget(f"{sizes(table).macs // 2}MACs"), "fp32", None)
+    state = State(tmp_path / "adapt.json", "", str(photos), ["1MACs"], 10.0, 0.01, "ratio", "local", "fp32", 1, 0)
+    state.divisor = 8
+    told: list[str] = []
+
+    class Told(Watcher):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    clock = Clock(device("local"), 1, "fp32", None)
+    folder = open_data(photos, table, seed=0)
+    job = Job(tmp_path, state, model, folder, costs, clock, Told(), time.perf_counter(), ships=False)
+    job.start_load, job.speed = costs.load(table), Speed(step_s=0.01, fixed_s=0.1)  # a proposal: 0.1 + 40 x 0.01 s
+    assert job.start_load == pytest.approx(2.0, rel=1e-4)
+    job.until = time.perf_counter() + 1e6
+    assert job.cut(table) == pytest.approx(0.02, rel=1e-4) and job.planned == 50 and told == []
+    job.until = time.perf_counter() + 60.5
+    wide = job.cut(table)
+    needs_s = {k: 0.5 * k * (1 + able(table, job.ways, costs.load, cut=1 / k, divisor=8)) for k in range(1, 51)}
+    most = max(k for k, seconds in needs_s.items() if seconds <= 60)  # the reference network learns beside them
+    assert job.planned == most < 50 and wide == pytest.approx(1 / most, rel=1e-3)
+    assert job.count == able(table, job.ways, costs.load, cut=wide, divisor=8) < len(job.ways)
+    assert told == [text for text in told if f"about {job.planned} of 50 steps" in text] and len(told) == 1
 
 
 def test_front() -> None:

@@ -57,6 +57,9 @@ def test_medium_ships_what_was_asked_for(
     way = result.report["netadapt"]
     assert [step["number"] for step in way] == list(range(len(way))) and way[-1]["macs"] == winner["macs"]
     assert result.report["asked"]["effort"] == "medium"
+    assert "Made narrower until it fits" in (out / "report.html").read_text()
+    assert "is not there" not in (out / "report.html").read_text(), "the picture of the way is in the page"
+    assert [one["source"] for one in result.report["licences"]] == ["random"], "adapted from what was trained here"
     (shipped,) = [c for c in result.report["candidates"] if c["status"] == "winner"]
     assert shipped["predicted_ms"] > 0 and shipped["network"] == winner["network"]
     # what NetAdapt used before the interrupt is not taken off the time it has after it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,16 +211,24 @@ class Job(Sitting):
 
     def cut(self, network: Network) -> float:
         """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
-        load_, least, count = self.costs.load(network), self.least_cut(), len(self.ways)
-        wanted = steps_left(load_, least)
-        for _ in range(3):  # the more a step takes off, the fewer widths can give it, and the less time it takes
-            each_s = (1 + max(1, count)) * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share)
-            affordable = max(1, int((self.until - time.perf_counter()) / max(each_s, 1e-9)))
-            found = max(least, (load_ - 1) / affordable)
-            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+        load_, least = self.costs.load(network), self.least_cut()
+        wanted, left_s = steps_left(load_, least), self.until - time.perf_counter()
+
+        def cut_of(steps: int) -> float:
+            return max(least, (load_ - 1) / steps)
+
+        def count_of(found: float) -> int:
+            return able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+
+        def too_many(steps: int) -> bool:  # the more a step takes off, the fewer widths can give it
+            proposals = 1 + max(1, count_of(cut_of(steps)))
+            return steps * proposals * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share) > left_s
+
+        found = cut_of(max(1, bisect_left(range(1, wanted + 1), True, key=too_many)))
+        count = count_of(found)
         while (count < LEAST_CHOICE and found > least) or (count == 0 and found > least / 64):
             found /= 2  # no choice is no search: rather over the time, or, where nothing else is left, below delta
-            count = able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
+            count = count_of(found)
         self.planned, self.count = steps_left(load_, found), max(1, count)
         if found > least and not self.shown:
             self.shown = True

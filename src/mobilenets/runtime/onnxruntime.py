@@ -31,8 +31,8 @@ def raw_session(model: str | bytes, *, threads: int = 1, profile: str | None = N
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    # Without it, an x86 processor that has no VNNI adds pairs of products of an int8 file in 16 bits, which overflow: the
-    # file then answers otherwise there than everywhere else. Nothing changes where there is VNNI, nor on ARM.
+    # Without it, an x86 processor that has no VNNI adds pairs of int8 products in 16 bits, which overflow: a file then
+    # answers otherwise there than everywhere else. Nothing changes where there is VNNI, nor on ARM.
     options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling = True
