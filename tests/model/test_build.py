@@ -16,9 +16,10 @@ from making import HEAVY, small, tiny
 from mobilenets.costs import cost
 from mobilenets.errors import MisuseError, UnknownNameError
 from mobilenets.model import Info, MobileNet, build, normalise, with_info
+from mobilenets.model.modules import runner
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.table import scale
-from mobilenets.table.nodes import INPUT
+from mobilenets.table.nodes import INPUT, Convolution
 from mobilenets.zoo import INDEX
 
 
@@ -234,3 +235,20 @@ def test_with_info_changes_only_what_is_named() -> None:
     model = tiny()
     assert with_info(model, metrics={"top1": 0.5}) is model
     assert model.info == Info(("cat", "dog", "owl"), Preprocessing(64), {"top1": 0.5}, {})
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_gradients_of_a_strided_pointwise_convolution_of_few_channels(groups: int) -> None:
+    """In the layout that trainings use; by hand: each gradient is a product of what is read and what comes back."""
+    node = Convolution("row01.conv", (INPUT,), (8, 16, 16), 4, 1, 2, 1, groups, (0, 0, 0, 0), False)
+    module = runner(node, in_place=False)
+    assert isinstance(module, nn.Conv2d)
+    x = torch.randn(32, 4, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
+    out = module.to(memory_format=torch.channels_last)(x)
+    back = torch.randn_like(out)
+    (out * back).sum().backward()
+    read = x.detach()[:, :, ::2, ::2].unflatten(1, (groups, 4 // groups))
+    found = torch.einsum("ngihw,ngohw->goi", read, back.unflatten(1, (groups, 8 // groups))).flatten(0, 1)
+    assert out.shape == (32, 8, 16, 16) and module.weight.grad is not None and x.grad is not None
+    torch.testing.assert_close(module.weight.grad[:, :, 0, 0], found, rtol=1e-4, atol=1e-3)
+    assert (x.grad[:, :, 1::2] == 0).all() and (x.grad[:, :, ::2, ::2] != 0).any()

@@ -102,6 +102,18 @@ class _PaddedConv2d(nn.Conv2d):
         return super().forward(F.pad(x, self.sides))
 
 
+class _PickingConv2d(nn.Conv2d):
+    """1x1 convolution that picks the pixels its stride leaves, then convolves all of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, across = self.stride
+        return F.conv2d(x[:, :, ::down, ::across], self.weight, self.bias, groups=self.groups)
+
+
+_BLOCK = 16
+"""Channels of a block of oneDNN's kernels, at most: 8 with AVX2, 16 with AVX-512."""
+
+
 def _conv2d(node: Convolution) -> nn.Conv2d:
     top, left, bottom, right = node.pads
     options: dict[str, Any] = {
@@ -110,6 +122,9 @@ def _conv2d(node: Convolution) -> nn.Conv2d:
         "groups": node.groups,
         "bias": node.bias,
     }
+    if node.kernel == 1 and node.stride > 1 and node.in_channels < _BLOCK and not any(node.pads):
+        # with fewer channels than a block, oneDNN's gradient of its weights writes past a buffer (oneDNN issue 6035)
+        return _PickingConv2d(node.in_channels, node.shape[0], node.kernel, **options)
     if (top, left) == (bottom, right):
         return nn.Conv2d(node.in_channels, node.shape[0], node.kernel, padding=(top, left), **options)
     return _PaddedConv2d(node.in_channels, node.shape[0], node.kernel, pads=node.pads, **options)
