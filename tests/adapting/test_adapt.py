@@ -15,6 +15,7 @@ import torch
 import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
+from mobilenets.adapting.adapt import restless
 from mobilenets.adapting.job import AIM, Job
 from mobilenets.adapting.learning import Classroom, Speed, tuning_recipe
 from mobilenets.adapting.state import State
@@ -24,7 +25,7 @@ from mobilenets.costs.sizes import sizes
 from mobilenets.data import scenes
 from mobilenets.data.subset import subset
 from mobilenets.errors import BudgetUnmetError, CheckpointError, DataError, MisuseError
-from mobilenets.latency import device
+from mobilenets.latency import Latency, device
 from mobilenets.model import MobileNet, build
 from mobilenets.preprocessing import Preprocessing
 from mobilenets.search import able, narrowest
@@ -282,6 +283,12 @@ def test_corrected_costs() -> None:
 @pytest.mark.parametrize(("load", "cut", "count"), [(1.25, 0.0125, 20), (1.25, 0.1, 3), (1.0, 0.1, 1), (0.9, 0.1, 1)])
 def test_steps_left(load: float, cut: float, count: int) -> None:
     assert steps_left(load, cut) == count
+
+
+def test_a_restless_device_is_told_of() -> None:
+    quiet = Latency(1.0, 1.1, 0.9, 30, 1, "runtime", "fp32", "device", rounds_ms=(1.0, 1.05, 1.02))
+    assert restless(quiet) == "" == restless(replace(quiet, rounds_ms=()))
+    assert "differ by 40%" in restless(replace(quiet, rounds_ms=(1.0, 1.4, 1.1)))
 
 
 def test_steps_in_a_time() -> None:

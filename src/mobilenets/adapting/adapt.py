@@ -22,7 +22,7 @@ from mobilenets.errors import BudgetUnmetError, MisuseError
 from mobilenets.exports.shipping import ending_of
 from mobilenets.exports.whole import size_bytes
 from mobilenets.files import check_new, check_same, run_folder
-from mobilenets.latency import LatencyTable, table_for
+from mobilenets.latency import Latency, LatencyTable, table_for
 from mobilenets.latency import device as device_named
 from mobilenets.model import MobileNet, load, save
 from mobilenets.precision import Precision
@@ -31,6 +31,9 @@ from mobilenets.search.timing import Clock, Costs, within
 from mobilenets.table import Network
 from mobilenets.training import Watcher, run_files
 from mobilenets.training.run import open_data
+
+RESTLESS = 0.1
+"""Spread of a timing's rounds from which a step's cut, a percent or a few, drowns in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,8 @@ def _measured(asked: State, start: MobileNet, costs: Costs, clock: Clock, watche
         return already_met(start, limits, latency, real.file_bytes)
     ways, divisor = dimensions(start.network), start.network.divisor
     if costs.table is not None:
+        if told := restless(latency):
+            watcher.note(told)
         watcher.phase("which widths the device runs fast")
         divisor = clock.divisor(start.network, ways, learned_divisor(costs.table))
     _reachable(costs, start.network, divisor)
@@ -206,6 +211,16 @@ def _measured(asked: State, start: MobileNet, costs: Costs, clock: Clock, watche
         f"give, in steps of {divisor} channels"
     )
     return replace(asked, start_ms=latency.median_ms, divisor=divisor)
+
+
+def restless(latency: Latency) -> str:
+    """What to say of a device on which a step's cut can hardly be told from a disturbance; nothing of a quiet one."""
+    if latency.spread <= RESTLESS:
+        return ""
+    return (
+        f"the rounds of this timing differ by {latency.spread:.0%}, more than a step takes off: what is measured says "
+        "little. Close other programs, or take larger steps (--delta 0.05)."
+    )
 
 
 def _begun(run: Path, first: State, start: MobileNet) -> State:
