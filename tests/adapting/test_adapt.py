@@ -16,7 +16,7 @@ import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
 from mobilenets.adapting.adapt import restless
-from mobilenets.adapting.job import AIM, Job
+from mobilenets.adapting.job import AIM, LEAST_CHOICE, Job
 from mobilenets.adapting.learning import Classroom, Speed, tuning_recipe
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import changed_rows, front, steps
@@ -325,6 +325,9 @@ def test_steps_are_as_small_as_the_time_allows(photos: Path, tmp_path: Path) -> 
     assert job.planned == most < 50 and wide == pytest.approx(1 / most, rel=1e-3)
     assert job.count == able(table, job.ways, costs.load, cut=wide, divisor=8) < len(job.ways)
     assert told == [text for text in told if f"about {job.planned} of 50 steps" in text] and len(told) == 1
+    job.shown, job.until = False, time.perf_counter() - 100  # the time is over, and there is still a choice to be made
+    job.cut(table)
+    assert job.count >= LEAST_CHOICE and "10 minutes are too few" in told[1] and "minutes more" in told[1]
 
 
 def test_front() -> None:

@@ -46,6 +46,8 @@ TIMING_SHARE = 0.2
 """Part of a step's time that measuring the cuts of its best proposals may take."""
 TOGETHER = 3
 """How often the steps go on where all timed together are over the budget: then the file's own measurement decides."""
+TOO_LONG_S = 60.0
+"""Seconds that the steps may go over their time without being told."""
 LEAST_CHOICE = 4
 """Widths that a step must be able to choose among, where delta allows it."""
 CLOSING_S, CLOSING_SHARE = 20.0, 0.15
@@ -220,9 +222,11 @@ class Job(Sitting):
         def count_of(found: float) -> int:
             return able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
 
+        def needs_s(steps: int, proposals: int) -> float:
+            return steps * (1 + max(1, proposals)) * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share)
+
         def too_many(steps: int) -> bool:  # the more a step takes off, the fewer widths can give it
-            proposals = 1 + max(1, count_of(cut_of(steps)))
-            return steps * proposals * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share) > left_s
+            return needs_s(steps, count_of(cut_of(steps))) > left_s
 
         found = cut_of(max(1, bisect_left(range(1, wanted + 1), True, key=too_many)))
         count = count_of(found)
@@ -230,7 +234,14 @@ class Job(Sitting):
             found /= 2  # no choice is no search: rather over the time, or, where nothing else is left, below delta
             count = count_of(found)
         self.planned, self.count = steps_left(load_, found), max(1, count)
-        if found > least and not self.shown:
+        longer_s = needs_s(self.planned, count) - left_s
+        if longer_s > TOO_LONG_S and not self.shown:
+            self.shown = True
+            self.watcher.note(
+                f"{self.state.minutes:g} minutes are too few: about {self.planned} steps follow, which take about "
+                f"{longer_s / 60:.0f} minutes more than there are. Ctrl-C keeps every step."
+            )
+        elif found > least and not self.shown:
             self.shown = True
             self.watcher.note(
                 f"there is time for about {self.planned} of {wanted} steps: each takes off {found / least:.1f} times "
