@@ -6,7 +6,6 @@ import copy
 import math
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,9 +26,10 @@ from mobilenets.training.objectives import Data, objective_for
 from mobilenets.training.optimizers import head_only, optimizer_for, rate_at
 from mobilenets.training.parallel import World
 from mobilenets.training.recipe import Recipe
+from mobilenets.training.schedule import move_average, resolution_at
 from mobilenets.training.speed import fastest_precision, keep_freed_memory, reduced
 from mobilenets.training.state import State, capture, restore, silent
-from mobilenets.training.validation import evaluated
+from mobilenets.training.validation import plain_images
 from mobilenets.watching import Epoch, Tick
 from mobilenets.weights import estimate_norm
 
@@ -277,7 +277,8 @@ class Training:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
-        self._update_average()
+        expected_steps = self.step / max(self.fraction, 1e-6)
+        move_average(self.average, self.model, recipe, step=self.step, expected_steps=expected_steps)
         self.whole = True
         return mean, asked > 0
 
@@ -353,41 +354,20 @@ class Training:
         """What a batch goes through: the model, its features beside it, compiled, averaged over processes."""
         module: nn.Module = self.stand_in or self.model if self.matching is None else self.matching
         if self.world.size > 1:
-            gpus = [self.world.local] if self.device.type == "cuda" else None
-            with warnings.catch_warnings():  # newer versions have another word for it, which older ones lack
-                warnings.simplefilter("ignore", FutureWarning)
-                return nn.parallel.DistributedDataParallel(module, device_ids=gpus, broadcast_buffers=False)
+            return self.world.averaging(module)
         if self.recipe.compile:
             return torch.compile(module)
         return module
 
     def resolution_at(self, fraction: float) -> int:
-        """Training resolution at a part of the training, below the final one by steps of 16.
-
-        Where padding is `same`, which differs with the size, by steps of 32: there it stays as the network has it. So
-        it does for boxes and masks: anchors are those of one size, and small objects are lost first.
-        """
-        final, low = self.model.network.resolution, self.recipe.low_resolution
-        grain = 32 if self.model.network.padding == "same" else 16
-        if low >= 1.0 or fraction >= 0.75 or final % grain or self.task in ("detect", "segment"):
-            return final
-        part = low if fraction < 0.5 else (1 + low) / 2
-        return min(final, max(32, round(part * final / grain) * grain))
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Move the average towards the weights. Its horizon follows the steps that the whole training will have."""
-        expected_steps = self.step / max(self.fraction, 1e-6)
-        horizon = min(self.recipe.ema_horizon * expected_steps, self.step / 4)
-        decay = min(1 - 1 / max(horizon, 1.0), self.recipe.ema_decay)
-        averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
-        current = [t for t in self.model.state_dict().values() if t.is_floating_point()]
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+        """Training resolution in pixels at a part of the training; see `schedule.resolution_at`."""
+        return resolution_at(self.model.network, self.recipe.low_resolution, fraction)
 
     def _validate(self, on_epoch: Callable[[Epoch, bool], None] | None) -> None:
         begin = time.perf_counter()
         if self.recipe.bn_images:
-            estimate_norm(self.average, self._plain_images(self.recipe.bn_images))
+            drawn = np.random.default_rng(self.recipe.seed).permutation(self.images)[: self.recipe.bn_images]
+            estimate_norm(self.average, plain_images(self.average, self.train.images, np.sort(drawn), self.device))
         metric, loss, self.beside = self.objective.score(self.average, self.val, self.world)
         took_s = time.perf_counter() - begin
         if self.world.size > 1:
@@ -395,17 +375,10 @@ class Training:
         self.seconds += took_s
         since, steps = self.since, max(self.since["steps"], 1.0)
         line = Epoch(
-            self.step / self.steps_per_epoch,
-            self.step,
-            self.seconds,
-            self.lr_at(self.fraction),
-            self.resolution_at(self.fraction),
-            since["loss"] / steps,
-            loss,
-            metric,
-            since["images"] / max(since["s"], 1e-9),
-            since["wait"] / max(since["s"], 1e-9),
-        )
+            self.step / self.steps_per_epoch, self.step, self.seconds, self.lr_at(self.fraction),
+            self.resolution_at(self.fraction), since["loss"] / steps, loss, metric,
+            since["images"] / max(since["s"], 1e-9), since["wait"] / max(since["s"], 1e-9),
+        )  # fmt: skip
         self.validation_s = took_s  # the last one's time is kept; set after `fraction` was used
         self.since = dict.fromkeys(self.since, 0.0)
         self.history.append(line)
@@ -413,13 +386,6 @@ class Training:
         self.best_score = max(metric, self.best_score)
         if on_epoch is not None:
             on_epoch(line, best)
-
-    def _plain_images(self, count: int) -> Iterator[Tensor]:
-        """Training images as evaluation sees them, always the same ones, normalised."""
-        drawn = np.sort(np.random.default_rng(self.recipe.seed).permutation(self.images)[:count])
-        for start in range(0, len(drawn), 64):
-            pixels = torch.from_numpy(self.train.images[drawn[start : start + 64]]).to(self.device)
-            yield evaluated(self.average, pixels)
 
     def _tick(self) -> Tick:
         fraction, since = self.fraction, self.since

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -74,6 +75,13 @@ class World:
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+    def averaging(self, module: nn.Module) -> nn.Module:
+        """A module whose gradients are averaged over all processes."""
+        gpus = [self.local] if self.device.type == "cuda" else None
+        with warnings.catch_warnings():  # newer versions have another word for it, which older ones lack
+            warnings.simplefilter("ignore", FutureWarning)
+            return nn.parallel.DistributedDataParallel(module, device_ids=gpus, broadcast_buffers=False)
 
     def wait(self) -> None:
         """Until all are here."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +23,14 @@ def evaluated(model: MobileNet, pixels: Tensor) -> Tensor:
     chosen = model.info.preprocessing
     images = plain(pixels, chosen.resolution, crop=chosen.crop, interpolation=chosen.interpolation)
     return normalise(images, chosen)
+
+
+def plain_images(
+    model: MobileNet, images: NDArray[np.uint8], chosen: NDArray[np.int64], device: torch.device
+) -> Iterator[Tensor]:
+    """Batches (n, c, h, w) of some squares (uint8 n s s c) as evaluation sees them, normalised."""
+    for start in range(0, len(chosen), 64):
+        yield evaluated(model, torch.from_numpy(images[chosen[start : start + 64]]).to(device))
 
 
 def predict_squares(
