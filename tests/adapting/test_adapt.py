@@ -16,8 +16,9 @@ import mobilenets as mn
 from making import TOY, trained
 from mobilenets.adapting import Adapted
 from mobilenets.adapting.adapt import restless
-from mobilenets.adapting.job import AIM, LEAST_CHOICE, Job
+from mobilenets.adapting.job import AIM, Job
 from mobilenets.adapting.learning import Classroom, Speed, tuning_recipe
+from mobilenets.adapting.pacing import LEAST_CHOICE, pace_of
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import changed_rows, front, steps
 from mobilenets.costs import parse_budget
@@ -283,6 +284,28 @@ def test_corrected_costs() -> None:
 @pytest.mark.parametrize(("load", "cut", "count"), [(1.25, 0.0125, 20), (1.25, 0.1, 3), (1.0, 0.1, 1), (0.9, 0.1, 1)])
 def test_steps_left(load: float, cut: float, count: int) -> None:
     assert steps_left(load, cut) == count
+
+
+@pytest.mark.parametrize(
+    ("left_s", "steps", "proposals", "seconds"),
+    [
+        (1000.0, 50, 9, 250.0),  # of 0.02 each, as asked for
+        (60.5, 12, 9, 60.0),  # 13 would take 65
+        (59.5, 11, 9, 55.0),
+        (20.5, 8, 4, 20.0),  # of 0.125 each, which four can give; 9 would take 22.5
+        (-1.0, 4, 4, 10.0),  # one of 1.0 or two of 0.5 would leave no choice
+    ],
+)
+def test_pace(left_s: float, steps: int, proposals: int, seconds: float) -> None:
+    """From twice the budget, where nine widths can give a tenth, four a quarter and two everything."""
+    found = pace_of(2.0, 0.02, left_s, network_s=0.5, count_of=lambda cut: 9 if cut <= 0.1 else 4 if cut <= 0.25 else 2)
+    assert (found.steps, found.proposals) == (steps, proposals) and found.seconds == pytest.approx(seconds)
+    assert found.cut == pytest.approx(1 / steps)
+
+
+def test_pace_where_nothing_gives_delta() -> None:
+    found = pace_of(1.5, 0.1, 1e6, network_s=0.5, count_of=lambda cut: int(cut <= 0.03))
+    assert (found.cut, found.steps, found.proposals) == (pytest.approx(0.025), 20, 1), "smaller steps, rather than none"
 
 
 def test_a_restless_device_is_told_of() -> None:

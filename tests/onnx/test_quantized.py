@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import mobilenets
 import onnx
 from making import lively, pixels, small
 from mobilenets.errors import MisuseError, UnknownNameError
@@ -19,11 +20,12 @@ from mobilenets.onnx import to_onnx
 from mobilenets.onnx.calibration import Histogram, calibrate
 from mobilenets.onnx.quantized import quantize_onnx
 from mobilenets.precision import Calibration, Scheme
-from mobilenets.runtime.onnxruntime import OnnxRuntimeSession
+from mobilenets.runtime.onnxruntime import OnnxRuntimeSession, raw_session
 from mobilenets.table import scale
 from mobilenets.zoo import INDEX
 
 CLASSES = ("ash", "beech", "cedar", "elm")
+LOADERS = Path(mobilenets.__file__).parent / "exports" / "loaders" / "files"
 
 
 def made(name: str) -> bytes:
@@ -49,6 +51,12 @@ def stays_float(model: bytes, value: str) -> bool:
     graph: Any = onnx.load_from_string(model).graph
     node = next(node for node in graph.node if value in node.output)
     return node.input[1] in {initializer.name for initializer in graph.initializer}
+
+
+def test_exact_sums_are_asked_for_everywhere(v3: bytes) -> None:
+    """What they change is seen on processors without VNNI alone; see the next test."""
+    asked = raw_session(v3).get_session_options().get_session_config_entry("session.x64quantprecision")
+    assert asked == "1" and "session.x64quantprecision" in (LOADERS / "loader.py.jinja").read_text()
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from mobilenets.adapting.learning import SCORING_SHARE, Classroom, Speed, tuning_recipe
 from mobilenets.adapting.outcome import Outcome
+from mobilenets.adapting.pacing import pace_of
 from mobilenets.adapting.pictures import draw
 from mobilenets.adapting.state import State
 from mobilenets.adapting.trajectory import Kept, keep, note, steps
@@ -48,8 +48,6 @@ TOGETHER = 3
 """How often the steps go on where all timed together are over the budget: then the file's own measurement decides."""
 TOO_LONG_S = 60.0
 """Seconds that the steps may go over their time without being told."""
-LEAST_CHOICE = 4
-"""Widths that a step must be able to choose among, where delta allows it."""
 CLOSING_S, CLOSING_SHARE = 20.0, 0.15
 """Kept for the last measurements, export and verification, and at most so much of all the time; scoring the file comes
 on top."""
@@ -213,41 +211,27 @@ class Job(Sitting):
 
     def cut(self, network: Network) -> float:
         """What the next step takes off: delta of the start, or more where there is no time for so many steps."""
-        load_, least = self.costs.load(network), self.least_cut()
-        wanted, left_s = steps_left(load_, least), self.until - time.perf_counter()
-
-        def cut_of(steps: int) -> float:
-            return max(least, (load_ - 1) / steps)
-
-        def count_of(found: float) -> int:
-            return able(network, self.ways, self.costs.load, cut=found, divisor=self.state.divisor)
-
-        def needs_s(steps: int, proposals: int) -> float:
-            return steps * (1 + max(1, proposals)) * self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share)
-
-        def too_many(steps: int) -> bool:  # the more a step takes off, the fewer widths can give it
-            return needs_s(steps, count_of(cut_of(steps))) > left_s
-
-        found = cut_of(max(1, bisect_left(range(1, wanted + 1), True, key=too_many)))
-        count = count_of(found)
-        while (count < LEAST_CHOICE and found > least) or (count == 0 and found > least / 64):
-            found /= 2  # no choice is no search: rather over the time, or, where nothing else is left, below delta
-            count = count_of(found)
-        self.planned, self.count = steps_left(load_, found), max(1, count)
-        longer_s = needs_s(self.planned, count) - left_s
+        load_, least, left_s = self.costs.load(network), self.least_cut(), self.until - time.perf_counter()
+        pace = pace_of(
+            load_, least, left_s, network_s=self.speed.proposal_s(LEAST_STEPS) / (1 - self.timing_share),
+            count_of=lambda cut: able(network, self.ways, self.costs.load, cut=cut, divisor=self.state.divisor),
+        )  # fmt: skip
+        self.planned, self.count = pace.steps, pace.proposals
+        longer_s = pace.seconds - left_s
         if longer_s > TOO_LONG_S and not self.shown:
             self.shown = True
             self.watcher.note(
-                f"{self.state.minutes:g} minutes are too few: about {self.planned} steps follow, which take about "
+                f"{self.state.minutes:g} minutes are too few: about {pace.steps} steps follow, which take about "
                 f"{longer_s / 60:.0f} minutes more than there are. Ctrl-C keeps every step."
             )
-        elif found > least and not self.shown:
+        elif pace.cut > least and not self.shown:
             self.shown = True
             self.watcher.note(
-                f"there is time for about {self.planned} of {wanted} steps: each takes off {found / least:.1f} times "
-                f"the {self.state.delta:.1%} asked for. With more --minutes the steps are smaller."
+                f"there is time for about {pace.steps} of {steps_left(load_, least)} steps: each takes off "
+                f"{pace.cut / least:.1f} times the {self.state.delta:.1%} asked for. With more --minutes the steps are "
+                "smaller."
             )
-        return found
+        return pace.cut
 
     def step_down(self) -> None:
         """NetAdapt's loop from the last kept network on."""
